@@ -1,0 +1,103 @@
+"""Decides what a job is: the validated fields of ``flowcert submit``, shared by command line, database and workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
+
+from common.errors import InputError
+from common.features import Partition, parse_partition
+from common.vocab import Norm
+
+# Written as decimal text in JSON, so that τ = 0.1 means one tenth on both sides and hashes the same for ever.
+Pixels = Annotated[
+    Decimal,
+    Field(gt=0, allow_inf_nan=False),
+    PlainSerializer(lambda d: format(d.normalize(), "f"), return_type=str),
+]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FarnebackSpec(_Spec):
+    """Farnebäck's dense flow; the fields are OpenCV's, with its usual values."""
+
+    method: Literal["farneback"] = "farneback"
+    pyr_scale: float = Field(default=0.5, gt=0, lt=1, description="image scale between pyramid levels")
+    levels: int = Field(default=3, ge=1, le=10, description="pyramid levels, the first image included")
+    winsize: int = Field(default=9, ge=1, description="averaging window, in pixels")
+    iterations: int = Field(default=3, ge=1, description="iterations at each pyramid level")
+    poly_n: Literal[5, 7] = Field(default=5, description="neighbourhood of the polynomial expansion, in pixels")
+    poly_sigma: float = Field(default=1.2, gt=0, description="Gaussian width of the expansion, in pixels")
+
+
+class DisSpec(_Spec):
+    """Dense inverse search flow, with one of OpenCV's presets."""
+
+    method: Literal["dis"] = "dis"
+    preset: Literal["ultrafast", "fast", "medium"] = "medium"
+
+
+class SamplingSpec(_Spec):
+    """Which frames of a video make the clip: ``frames`` spread evenly, or every ``stride``-th from the first."""
+
+    frames: int = Field(ge=2, le=1024, description="frames per clip, l")
+    stride: int | None = Field(default=None, ge=1, description="fixed stride in frames; uniform when absent")
+    height: int = Field(ge=8, le=1024, description="frame height the model takes, in pixels")
+    width: int = Field(ge=8, le=1024, description="frame width the model takes, in pixels")
+
+
+class ModelSpec(_Spec):
+    """Which classifier is certified; ``sha256`` pins the weights every worker must have loaded."""
+
+    name: str = Field(description="registered model name, or module:callable of a factory")
+    weights: str = Field(description="absolute path of a .safetensors file, or of a .pt/.pth state dict")
+    args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the model's constructor")
+    classes: tuple[str, ...] = Field(min_length=2, description="class names in the order of the logits")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the weights file")
+
+
+class JobSpec(_Spec):
+    """Everything that fixes what a job's bounds mean; two jobs with equal specs are the same job."""
+
+    dataset: str = Field(description="absolute path of the dataset folder, list file or single video")
+    model: ModelSpec
+    sampling: SamplingSpec
+    flow: FarnebackSpec | DisSpec = Field(discriminator="method")
+    features: str = Field(description="feature partition: global, grid:RxC, superpixel:K or pixel")
+    norm: Norm
+    tau: Pixels = Field(description="size of an atomic manipulation, in pixels")
+    radius: Pixels = Field(description="search radius d, a flow distance in pixels of the norm")
+    cap: int | None = Field(default=None, ge=1, le=120, description="greatest |a_j| of any coordinate")
+
+    @field_validator("features")
+    @classmethod
+    def _known_partition(cls, text: str) -> str:
+        return str(parse_partition(text))
+
+    @property
+    def partition(self) -> Partition:
+        """The feature partition, parsed."""
+        return parse_partition(self.features)
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON form: the identity by which a repeated submit resumes."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def first_problem(error: ValidationError) -> InputError:
+    """Turn pydantic's report into one line that names the first wrong field as the user wrote it."""
+    detail = error.errors()[0]
+    inner = detail.get("ctx", {}).get("error")
+    if isinstance(inner, InputError):
+        return inner
+    where = ".".join(str(part) for part in detail["loc"]) or "job"
+    given = "" if detail["type"] == "missing" else f" (given: {detail['input']!r})"
+    return InputError(where, f"{detail['msg'][0].lower()}{detail['msg'][1:]}{given}")

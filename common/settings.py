@@ -1,0 +1,52 @@
+"""Holds every setting of a running process: one typed object, read once from the environment and passed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_data_dir() -> Path:
+    return Path.home() / ".local" / "share" / "flowcert"
+
+
+class Settings(BaseSettings):
+    """Settings of one process; each field is read from ``FLOWCERT_<FIELD>``.
+
+    With neither ``database_url`` nor ``broker_url`` set, the command line starts the embedded servers in
+    ``data_dir`` and fills both in.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FLOWCERT_", extra="ignore", frozen=True)
+
+    database_url: str | None = Field(
+        default=None, description="PostgreSQL as an SQLAlchemy URL; workers SET ROLE flowcert_worker on it"
+    )
+    broker_url: str | None = Field(default=None, description="Redis-protocol server as a kombu URL")
+    data_dir: Path = Field(
+        default_factory=_default_data_dir, description="directory of the embedded servers and the clip cache"
+    )
+    lease_seconds: float = Field(
+        default=60.0, gt=0, description="a claimed task without a beat for so long is given to another worker"
+    )
+    beat_seconds: float = Field(default=5.0, gt=0, description="pause between two beats of a worker")
+    task_seconds: float = Field(
+        default=10.0, gt=0, description="an explore task stops after so long and returns what it proved"
+    )
+    tick_seconds: float = Field(default=0.2, gt=0, description="pause between two rounds of the scheduler")
+    window: int = Field(default=3, ge=1, description="tasks announced or running at once, per live worker")
+    max_attempts: int = Field(default=3, ge=1, description="a task that failed so often fails its clip")
+    threads: int = Field(default=1, ge=1, description="CPU threads of a worker's arithmetic")
+    batch_points: int = Field(default=64, ge=1, description="grid points evaluated in one forward pass")
+    max_clip_bytes: int = Field(
+        default=2_000_000_000, gt=0, description="decoded size above which a video is refused, in bytes"
+    )
+    log_json: bool = Field(default=False, description="write logs as JSON lines instead of for people")
+    log_level: str = Field(default="INFO", description="least severe log level that is written")
+
+    @property
+    def cache_dir(self) -> Path:
+        """Directory of prepared clips, content-addressed; may be shared between hosts."""
+        return self.data_dir / "clips"
