@@ -1,0 +1,187 @@
+"""Counts the grid points of a subtree up to a cost, exactly, without enumerating them.
+
+For L1 and L2 the number of ways to change coordinates ``j..J-1`` at a total cost of at most ``b`` follows from the
+product of one generating function per coordinate (design: exact counting by dynamic programming)::
+
+    S_j(b) = S_{j+1}(b) + 2·Σ_{s≥1} S_{j+1}(b − cost_j(s)),      S_J(b) = 1 for b ≥ 0
+
+and the points whose first further change lies in coordinates ``p..q-1`` number ``S_p(b) − S_q(b)``, so an interval
+of items is counted in constant time. For Linf a bound on the maximum makes coordinates independent: S is a power.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import InputError
+from common.game.tree import Game, Point, Subtree
+from common.vocab import Norm
+
+#: Entries a counting table may have; 8 bytes each.
+MAX_TABLE_ENTRIES = 40_000_000
+#: Points a Linf game may have: its levels grow as (2s+1)^J and cannot be refined below a whole step.
+MAX_LINF_POINTS = 20_000_000
+
+
+#: Counts as 64-bit integers where they fit, as Python integers where they do not.
+Table = npt.NDArray[Any]
+
+
+class PointCounter:
+    """Exact counts of one game's points up to ``limit`` (a cost, inclusive).
+
+    Raises
+    ------
+    InputError : when the table would not fit in memory, or a Linf game has too many points to be explored.
+
+    """
+
+    def __init__(self, game: Game, limit: int) -> None:
+        self.game = game
+        self.limit = limit
+        self._unit = 1
+        self._table: Table | None = None
+        if game.norm is Norm.LINF:
+            if self._suffix(0, limit) > MAX_LINF_POINTS:
+                count = _power_text(2 * self._linf_steps(limit) + 1, len(game.sizes))
+                raise InputError(
+                    "norm", f"Linf gives {count} grid points; use fewer features, a smaller radius or a cap"
+                )
+        else:
+            self._unit = math.gcd(*game.sizes)
+            self._table = _suffix_table(game, limit, self._unit)
+
+    def upto(self, subtree: Subtree, limit: int) -> int:
+        """Number of the subtree's points with cost at most ``limit``, which must not exceed the counter's own."""
+        if limit > self.limit:
+            raise ValueError(f"counted up to cost {self.limit}, asked for {limit}")
+        game, node = self.game, subtree.prefix
+        base = game.cost(node)
+        total = 0
+        if subtree.first <= 0 < subtree.last and base <= limit:
+            total += 1
+        if subtree.first <= 1 < subtree.last and node:
+            total += self._deeper(node, limit)
+        return total + self._further(node, base, max(subtree.first, 2) - 2, subtree.last - 2, limit)
+
+    def between(self, subtree: Subtree, low: int, high: int) -> int:
+        """Number of the subtree's points with ``low ≤ cost < high``."""
+        if high <= low:
+            return 0
+        return self.upto(subtree, high - 1) - (self.upto(subtree, low - 1) if low > 0 else 0)
+
+    def next_cost(self, subtree: Subtree, low: int, wanted: int = 1) -> int | None:
+        """Least cost ``c ≥ low`` such that ``wanted`` of the subtree's points have a cost in ``low..c``, or None."""
+        below = self.upto(subtree, low - 1) if low > 0 else 0
+        if low > self.limit or self.upto(subtree, self.limit) - below < wanted:
+            return None
+        least, most = low, self.limit
+        while least < most:
+            middle = (least + most) // 2
+            if self.upto(subtree, middle) - below >= wanted:
+                most = middle
+            else:
+                least = middle + 1
+        return least
+
+    def _linf_steps(self, limit: int) -> int:
+        return limit if self.game.cap is None else min(limit, self.game.cap)
+
+    def _suffix(self, coordinate: int, budget: int) -> int:
+        """Ways to change coordinates ``coordinate..`` at a cost of at most ``budget``: S of the module's text."""
+        if budget < 0:
+            return 0
+        if self._table is None:
+            return int((2 * self._linf_steps(budget) + 1) ** (len(self.game.sizes) - coordinate))
+        return int(self._table[coordinate, budget // self._unit])
+
+    def _budget(self, base: int, limit: int) -> int:
+        """What coordinates not yet changed may cost when those changed so far cost ``base``; negative for nothing."""
+        if self.game.norm is Norm.LINF:
+            return limit if base <= limit else -1
+        return limit - base
+
+    def _deeper(self, node: Point, limit: int) -> int:
+        """Points of item 1: the last coordinate goes at least one step further."""
+        game = self.game
+        coordinate, value = node[-1]
+        before = game.cost(node[:-1])
+        steps, total = abs(value) + 1, 0
+        while game.cap is None or steps <= game.cap:
+            base = game.join(before, game.step_cost(coordinate, steps))
+            if base > limit:
+                break
+            total += self._suffix(coordinate + 1, self._budget(base, limit))
+            steps += 1
+        return total
+
+    def _further(self, node: Point, base: int, start: int, stop: int, limit: int) -> int:
+        """Points of the child items ``start..stop-1``, two (plus and minus) for each coordinate after the last."""
+        budget = self._budget(base, limit)
+        if budget < 0 or stop <= start:
+            return 0
+        offset = node[-1][0] + 1 if node else 0
+
+        def twice_below(item: int) -> int:
+            """Twice the points of all child items before ``item``; a coordinate's two signs have equally many."""
+            coordinate = offset + item // 2
+            points = 2 * (self._suffix(offset, budget) - self._suffix(coordinate, budget))
+            if item % 2:
+                points += self._suffix(coordinate, budget) - self._suffix(coordinate + 1, budget)
+            return points
+
+        return (twice_below(stop) - twice_below(start)) // 2
+
+
+def _suffix_table(game: Game, limit: int, unit: int) -> Table:
+    """S for every coordinate (rows, J+1 of them) and budget (columns, in multiples of ``unit``)."""
+    columns = limit // unit + 1
+    if (len(game.sizes) + 1) * columns > MAX_TABLE_ENTRIES:
+        raise InputError(
+            "radius",
+            f"{len(game.sizes)} coordinates times {columns} cost levels are too many to count exactly; "
+            "use coarser features, a larger tau or a smaller radius",
+        )
+    steps = {size: _steps(game, size, limit, unit) for size in set(game.sizes)}
+    dtype: type = np.int64 if _greatest(game, steps, columns) < 2.0**62 else np.object_
+    table: Table = np.empty((len(game.sizes) + 1, columns), dtype)
+    table[-1] = 1
+    for coordinate in range(len(game.sizes) - 1, -1, -1):
+        _convolve(table[coordinate + 1], steps[game.sizes[coordinate]], table[coordinate])
+    return table
+
+
+def _steps(game: Game, size: int, limit: int, unit: int) -> list[int]:
+    """Costs, in multiples of ``unit``, of one, two, … steps of a coordinate of ``size`` entries."""
+    costs = []
+    steps = 1
+    coordinate = game.sizes.index(size)
+    while (game.cap is None or steps <= game.cap) and (cost := game.step_cost(coordinate, steps)) <= limit:
+        costs.append(cost // unit)
+        steps += 1
+    return costs
+
+
+def _convolve(after: Table, costs: list[int], out: Table) -> None:
+    out[:] = after
+    for cost in costs:
+        out[cost:] += 2 * after[: after.shape[0] - cost]
+
+
+def _greatest(game: Game, steps: dict[int, list[int]], columns: int) -> float:
+    """Estimate, in floating point, of the table's greatest entry: decides whether 64-bit integers hold it."""
+    row, other = np.ones(columns), np.empty(columns)
+    with np.errstate(over="ignore"):
+        for size in game.sizes:
+            _convolve(row, steps[size], other)
+            row, other = other, row
+    return float(row[-1])
+
+
+def _power_text(base: int, exponent: int) -> str:
+    digits = exponent * math.log10(base)
+    return str(base**exponent) if digits < 15 else f"about 10^{digits:.0f}"
