@@ -1,0 +1,240 @@
+"""Weights files are used only when they are the pinned ones, readable without code, finite and an exact fit."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+import safetensors.torch
+import torch
+
+from common.errors import InputError, NumericalError
+from common.jobspec import ModelSpec, SamplingSpec
+from worker.models import WeightsInfo, build, check_forward, inspect_weights, load_model, save_weights
+from worker.numerics import configure_numerics, numerics_report
+
+ARGS = {"classes": 3, "height": 16, "width": 16, "hidden": 8, "channels": [4, 4]}
+CLASSES = ("a", "b", "c")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def module():
+    torch.manual_seed(0)
+    return build("cnn_lstm", ARGS)
+
+
+@pytest.fixture
+def saved(tmp_path, module):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, module, name="cnn_lstm", args=ARGS, classes=CLASSES, frames=4, height=16, width=16)
+    return path
+
+
+def spec_for(path, **changes):
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "0" * 64
+    fields = {"name": "cnn_lstm", "weights": str(path), "args": ARGS, "classes": CLASSES, "sha256": sha256}
+    return ModelSpec(**(fields | changes))
+
+
+def refusal(path, **changes) -> str:
+    with pytest.raises(InputError) as caught:
+        load_model(spec_for(path, **changes), CPU)
+    assert caught.value.where == "weights"
+    assert str(path) in caught.value.problem
+    assert "\n" not in str(caught.value)
+    return caught.value.problem
+
+
+def changed_state(module, **changes):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()} | changes
+
+
+def test_saved_weights_come_back_ready_to_certify(saved, module) -> None:
+    loaded = load_model(spec_for(saved), CPU)
+    clip = torch.rand(2, 4, 3, 16, 16)
+    torch.testing.assert_close(loaded.module(clip), module.eval()(clip), rtol=0, atol=0)
+    assert not loaded.module.training
+    assert not any(parameter.requires_grad for parameter in loaded.module.parameters())
+    assert loaded.classes == CLASSES
+    assert loaded.sha256 == hashlib.sha256(saved.read_bytes()).hexdigest()
+    check_forward(loaded, SamplingSpec(frames=4, height=16, width=16))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+def test_torch_state_dict_loads_as_float32(tmp_path, module, suffix) -> None:
+    path = tmp_path / f"w{suffix}"
+    torch.save({name: tensor.double() for name, tensor in module.state_dict().items()}, path)
+    loaded = load_model(spec_for(path), CPU)
+    assert {parameter.dtype for parameter in loaded.module.parameters()} == {torch.float32}
+    torch.testing.assert_close(loaded.module.dense.weight, module.dense.weight.detach(), rtol=0, atol=0)
+
+
+def test_other_bytes_than_pinned_are_refused(saved) -> None:
+    assert "SHA-256" in refusal(saved, sha256="f" * 64)
+
+
+def test_missing_file_and_folder(tmp_path) -> None:
+    assert "No such file" in refusal(tmp_path / "none.safetensors")
+    (tmp_path / "folder.pt").mkdir()
+    assert "cannot be read" in refusal(tmp_path / "folder.pt")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
+@pytest.mark.parametrize("content", [b"", b"garbage that is long enough for a header", b"\x80\x04N."])
+def test_garbage_is_refused(tmp_path, suffix, content) -> None:
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(content)
+    assert refusal(path)
+
+
+def test_truncated_file_is_refused(saved) -> None:
+    saved.write_bytes(saved.read_bytes()[:-10])
+    assert "safetensors" in refusal(saved)
+
+
+def test_other_file_type_is_refused(tmp_path) -> None:
+    path = tmp_path / "w.onnx"
+    path.write_bytes(b"x")
+    assert ".safetensors" in refusal(path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (open, ("/tmp/flowcert_must_not_exist", "w"))
+
+
+def test_pickled_code_is_never_run(tmp_path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save({"dense.weight": Bomb()}, path)
+    assert "without running code" in refusal(path)
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(1)], {0: torch.zeros(1)}, {"epoch": 3}])
+def test_no_state_dict(tmp_path, content) -> None:
+    path = tmp_path / "w.pt"
+    torch.save(content, path)
+    assert "tensor" in refusal(path)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e300])
+def test_weights_not_finite_in_float32_are_refused(tmp_path, module, bad) -> None:
+    weight = module.dense.weight.detach().double().clone()
+    weight[1, 2] = bad
+    path = tmp_path / "w.safetensors"
+    safetensors.torch.save_file(changed_state(module, **{"dense.weight": weight}), path)
+    assert "dense.weight has NaN or infinite" in refusal(path)
+
+
+def test_first_wrong_parameter_is_named(tmp_path, module) -> None:
+    path = tmp_path / "w.safetensors"
+    safetensors.torch.save_file(changed_state(module, **{"dense.bias": torch.zeros(4)}), path)
+    assert "dense.bias has shape 4, the model needs 3" in refusal(path)
+    safetensors.torch.save_file(changed_state(module, extra=torch.zeros(4)), path)
+    assert "extra is unexpected" in refusal(path)
+    state = changed_state(module)
+    del state["dense.weight"]
+    safetensors.torch.save_file(state, path)
+    assert "dense.weight is missing; the model needs 3x8" in refusal(path)
+
+
+def test_forward_must_give_one_logit_per_class(saved) -> None:
+    loaded = load_model(spec_for(saved, classes=("a", "b")), CPU)
+    with pytest.raises(InputError, match="gave 1x3 where 2 classes"):
+        check_forward(loaded, SamplingSpec(frames=4, height=16, width=16))
+
+
+def test_forward_refuses_another_size_and_overflow(saved, module, tmp_path) -> None:
+    with pytest.raises(InputError, match="refuses a clip of shape 1x4x3x32x32"):
+        check_forward(load_model(spec_for(saved), CPU), SamplingSpec(frames=4, height=32, width=32))
+    path = tmp_path / "huge.safetensors"
+    huge = {"dense.weight": torch.full((3, 8), 3e38), "dense.bias": torch.full((3,), 3e38)}
+    safetensors.torch.save_file(changed_state(module, **huge) | {"lstm.bias_ih_l0": torch.full((32,), 9.0)}, path)
+    with pytest.raises(NumericalError):
+        check_forward(load_model(spec_for(path), CPU), SamplingSpec(frames=4, height=16, width=16))
+
+
+def test_inspect_reads_what_save_wrote(saved) -> None:
+    sha256 = hashlib.sha256(saved.read_bytes()).hexdigest()
+    assert inspect_weights("cnn_lstm", saved, {}, None) == WeightsInfo(sha256, CLASSES, ARGS, 4, 16, 16)
+
+
+def test_inspect_lets_the_user_win(saved) -> None:
+    info = inspect_weights("cnn_lstm", saved, {"hidden": 9}, ("x", "y", "z"), frames=8, height=24)
+    assert info.classes == ("x", "y", "z")
+    assert (info.frames, info.height, info.width) == (8, 24, 16)
+    assert info.args == ARGS | {"hidden": 9, "height": 24}
+
+
+def test_inspect_without_metadata_completes_the_arguments(tmp_path, module) -> None:
+    path = tmp_path / "w.pt"
+    torch.save(module.state_dict(), path)
+    assert inspect_weights("cnn_lstm", path, {}, None).classes is None
+    info = inspect_weights("cnn_lstm", path, {"hidden": 8}, CLASSES, frames=4, height=16, width=16)
+    assert info.args == {"classes": 3, "height": 16, "width": 16, "hidden": 8}
+    assert inspect_weights("my.module:net", path, {"n": 1}, CLASSES, frames=4, height=16, width=16).args == {"n": 1}
+
+
+def test_inspect_refuses_another_model_class_count_or_bad_metadata(saved, module) -> None:
+    with pytest.raises(InputError, match="saved for the model 'cnn_lstm', not for 'vgg16_lstm'"):
+        inspect_weights("vgg16_lstm", saved, {}, None)
+    with pytest.raises(InputError, match="saved for 3 classes, but 2 are named"):
+        inspect_weights("cnn_lstm", saved, {}, ("a", "b"))
+    for text in ("no json", json.dumps({"name": "cnn_lstm"})):
+        safetensors.torch.save_file(changed_state(module), saved, metadata={"flowcert": text})
+        with pytest.raises(InputError, match="metadata 'flowcert' is wrong"):
+            inspect_weights("cnn_lstm", saved, {}, None)
+
+
+def ask(**question):
+    empty = {"args": {}, "classes": None, "frames": None, "height": None, "width": None}
+    command = [sys.executable, "-m", "worker.entry.check_model"]
+    run = subprocess.run(command, input=json.dumps(empty | question), capture_output=True, text=True, check=False)
+    assert run.stdout.count("\n") == 1, run.stderr
+    return run.returncode, json.loads(run.stdout)
+
+
+def test_check_model_answers_in_one_json_line(saved, module, tmp_path) -> None:
+    sha256 = hashlib.sha256(saved.read_bytes()).hexdigest()
+    good = {"ok": True, "sha256": sha256, "classes": list(CLASSES), "args": ARGS}
+    assert ask(name="cnn_lstm", weights=str(saved)) == (0, good | {"frames": 4, "height": 16, "width": 16})
+
+    path = tmp_path / "plain.pt"
+    torch.save(module.state_dict(), path)
+    code, answer = ask(name="cnn_lstm", weights=str(path), args=ARGS, frames=4, height=16, width=16)
+    assert (code, answer["ok"], answer["where"]) == (1, False, "--classes")
+    assert "--classes" in answer["problem"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "option"),
+    [({"classes": None}, "--classes"), ({"frames": None}, "--frames"), ({"width": None}, "--size")],
+)
+def test_check_names_the_option_to_pass(tmp_path, module, changes, option) -> None:
+    from worker.entry.check_model import check
+
+    path = tmp_path / "plain.pt"
+    torch.save(module.state_dict(), path)
+    question = {"name": "cnn_lstm", "weights": str(path), "args": ARGS, "classes": CLASSES}
+    question |= {"frames": 4, "height": 16, "width": 16} | changes
+    with pytest.raises(InputError) as caught:
+        check(json.dumps(question))
+    assert caught.value.where == option
+    with pytest.raises(InputError, match="colour"):
+        check(json.dumps(question | {"colour": 1}))
+
+
+def test_numerics_are_full_float32_and_deterministic() -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.backends.cudnn.benchmark = True
+        configure_numerics(threads=1)
+        report = numerics_report()
+        assert report["threads"] == 1
+        assert (report["matmul_tf32"], report["cudnn_tf32"], report["deterministic"]) == (False, False, True)
+        assert not torch.backends.cudnn.benchmark
+        json.dumps(report, allow_nan=False)
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
+        torch.set_num_threads(threads)

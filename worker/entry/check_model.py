@@ -1,0 +1,80 @@
+"""Decides, before a job exists, whether a model and its weights can be certified: JSON in, one line of JSON out.
+
+The scheduler has no torch; it runs ``python -m worker.entry.check_model`` when a job is submitted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from common.errors import FlowcertError, InputError
+from common.jobspec import ModelSpec, SamplingSpec, first_problem
+from worker.models import WeightsInfo, check_forward, inspect_weights, load_model
+from worker.numerics import configure_numerics
+
+
+class _Question(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    weights: Path
+    args: dict[str, Any]
+    classes: tuple[str, ...] | None
+    frames: int | None
+    height: int | None
+    width: int | None
+
+
+def check(text: str) -> dict[str, Any]:
+    """Answer one question, given as JSON text; raise FlowcertError where the model cannot be used."""
+    try:
+        question = _Question.model_validate_json(text)
+        info = inspect_weights(**dict(question))
+        sampling = _sampling(question, info)
+        spec = ModelSpec(
+            name=question.name,
+            weights=str(question.weights),
+            args=info.args,
+            classes=info.classes,
+            sha256=info.sha256,
+        )
+    except ValidationError as error:
+        raise first_problem(error) from error
+    check_forward(load_model(spec, torch.device("cpu")), sampling)
+    sizes = {"frames": sampling.frames, "height": sampling.height, "width": sampling.width}
+    return {"sha256": info.sha256, "classes": spec.classes, "args": info.args, **sizes}
+
+
+def main() -> int:
+    """Read the question from standard input, write the answer to standard output; 0 when the model is usable."""
+    try:
+        # A user's factory may print; the answer must stay the only line on standard output.
+        with contextlib.redirect_stdout(sys.stderr):
+            configure_numerics(threads=1)
+            answer = {"ok": True, **check(sys.stdin.read())}
+    except InputError as error:
+        answer = {"ok": False, "where": error.where, "problem": error.problem}
+    except FlowcertError as error:
+        answer = {"ok": False, "where": "model", "problem": str(error)}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 0 if answer["ok"] else 1
+
+
+def _sampling(question: _Question, info: WeightsInfo) -> SamplingSpec:
+    """Give the clip shape; raise InputError that names the option to pass for what neither user nor file says."""
+    options = {"--classes": info.classes, "--frames": info.frames, "--size": info.height and info.width}
+    for option, value in options.items():
+        if value is None:
+            raise InputError(option, f"{question.weights} does not say it; pass {option}")
+    return SamplingSpec(frames=info.frames, height=info.height, width=info.width)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

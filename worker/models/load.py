@@ -1,0 +1,81 @@
+"""Decides when a model may certify: the pinned weights, all of them finite, in exactly the parameters it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from common.errors import InputError, NumericalError
+from common.jobspec import ModelSpec, SamplingSpec
+from worker.models.registry import build
+from worker.models.weights import read_weights
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A classifier ready to certify: on its device, in eval mode, float32, without gradients of its weights."""
+
+    module: nn.Module  #: [B, T, 3, H, W] in [0, 1] -> logits [B, C]
+    classes: tuple[str, ...]  #: class names in the order of the logits
+    sha256: str  #: of the weights file
+
+
+def load_model(spec: ModelSpec, device: torch.device) -> LoadedModel:
+    """Build the model of ``spec`` and give it exactly the weights that ``spec.sha256`` pins.
+
+    Raises InputError when the model cannot be built, or the weights file is not the pinned one, is unusable, or does
+    not fit the model; the message names the first wrong parameter.
+    """
+    path = Path(spec.weights)
+    file = read_weights(path)
+    if file.sha256 != spec.sha256:
+        problem = f"{path}: has SHA-256 {file.sha256}, but the job was submitted with {spec.sha256}"
+        raise InputError("weights", problem)
+    module = build(spec.name, spec.args)
+    _check_fit(path, module.state_dict(), file.tensors)
+    module.load_state_dict(file.tensors, strict=True)
+    module = module.to(device=device, dtype=torch.float32).eval().requires_grad_(requires_grad=False)
+    return LoadedModel(module, spec.classes, file.sha256)
+
+
+def check_forward(model: LoadedModel, sampling: SamplingSpec) -> None:
+    """Run one black clip of the job's shape through the model.
+
+    Raises InputError when the model refuses the shape or does not give one logit per class, NumericalError when a
+    logit is NaN or infinite.
+    """
+    device = next((parameter.device for parameter in model.module.parameters()), torch.device("cpu"))
+    clip = torch.zeros(1, sampling.frames, 3, sampling.height, sampling.width, device=device)
+    try:
+        with torch.inference_mode():
+            logits = model.module(clip)
+    except Exception as error:  # The module may be the user's code and may raise anything.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError("model", f"refuses a clip of shape {_shape(clip)}: {reason}") from error
+    wanted = (1, len(model.classes))
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
+        given = _shape(logits) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError("model", f"gave {given} where {wanted[1]} classes need logits of shape 1x{wanted[1]}")
+    if not torch.isfinite(logits).all():
+        raise NumericalError("the model gave NaN or infinite logits for a black clip")
+
+
+def _check_fit(path: Path, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Raise InputError for the first parameter, in the model's order, that the file lacks or has in another shape."""
+    for name, tensor in wanted.items():
+        if name not in given:
+            raise InputError("weights", f"{path}: parameter {name} is missing; the model needs {_shape(tensor)}")
+        if given[name].shape != tensor.shape:
+            problem = f"{path}: parameter {name} has shape {_shape(given[name])}, the model needs {_shape(tensor)}"
+            raise InputError("weights", problem)
+    unexpected = next((name for name in given if name not in wanted), None)
+    if unexpected is not None:
+        raise InputError("weights", f"{path}: parameter {unexpected} is unexpected; the model has none of this name")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(size) for size in tensor.shape) or "scalar"

@@ -1,0 +1,63 @@
+"""Decides which classifier a model name means: a registered one, or a user's ``module:callable`` factory."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from torch import nn
+
+from common.errors import InputError
+from worker.models.cnn_lstm import CnnLstm
+from worker.models.vgg16_lstm import Vgg16Lstm
+
+#: The registered models, by the name a user gives.
+MODELS: Final[Mapping[str, Callable[..., nn.Module]]] = MappingProxyType({"cnn_lstm": CnnLstm, "vgg16_lstm": Vgg16Lstm})
+
+#: The constructor arguments of a registered model that follow from the job's classes and frame size.
+_IMPLIED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"cnn_lstm": ("classes", "height", "width"), "vgg16_lstm": ("classes",)}
+)
+
+
+def build(name: str, args: Mapping[str, Any]) -> nn.Module:
+    """Build the model ``name`` with ``args`` as its keyword arguments; its weights are random.
+
+    Raises
+    ------
+    InputError
+        when the name is neither registered nor an importable ``module:callable``, or the callable refuses the
+        arguments or gives something that is no ``nn.Module``.
+
+    """
+    factory = MODELS.get(name) or _user_factory(name)
+    try:
+        module = factory(**args)
+    except Exception as error:  # The factory is the user's code and may raise anything.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError("model", f"{name} could not be built with the arguments {dict(args)}: {reason}") from error
+    if not isinstance(module, nn.Module):
+        raise InputError("model", f"{name} gave a {type(module).__name__}, not a torch.nn.Module")
+    return module
+
+
+def implied_args(name: str, sizes: Mapping[str, int | None]) -> dict[str, int]:
+    """Pick from ``sizes`` (classes, height, width) what the constructor of ``name`` takes; nothing for a factory."""
+    return {key: size for key in _IMPLIED.get(name, ()) if (size := sizes[key]) is not None}
+
+
+def _user_factory(name: str) -> Callable[..., Any]:
+    module_name, separator, attribute = name.partition(":")
+    if not (module_name and separator and attribute):
+        raise InputError("model", f"{name!r} is not one of {', '.join(MODELS)}, nor of the form module:callable")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # Importing runs the user's code, which may raise anything.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError("model", f"{name}: module {module_name!r} cannot be imported here ({reason})") from error
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise InputError("model", f"{name}: module {module_name!r} has no callable {attribute!r}")
+    return factory  # type: ignore[no-any-return]

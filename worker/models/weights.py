@@ -1,0 +1,161 @@
+"""Decides how weights files are read, checked and written; nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from common.errors import InputError
+from worker.models.registry import implied_args
+
+_METADATA_KEY: Final = "flowcert"
+_TORCH_SUFFIXES: Final = (".pt", ".pth")
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What a job needs to know about a weights file; a field is None where neither user nor file says it."""
+
+    sha256: str
+    classes: tuple[str, ...] | None  #: class names in the order of the logits
+    args: dict[str, Any]  #: keyword arguments of the model's constructor
+    frames: int | None  #: frames per clip the model was trained on
+    height: int | None  #: frame height, in pixels
+    width: int | None  #: frame width, in pixels
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A weights file, read once: its tensors by parameter name and the hash of the very bytes they came from."""
+
+    tensors: dict[str, Tensor]
+    metadata: str | None  #: JSON text that Flowcert wrote beside the tensors, if it did
+    sha256: str
+
+
+class _Metadata(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    args: dict[str, Any]
+    classes: tuple[str, ...] = Field(min_length=2)
+    frames: int = Field(ge=2)
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Read a ``.safetensors`` file, or a ``.pt``/``.pth`` state dict without unpickling any code.
+
+    Raises InputError, one line that names the file, when it is missing, of another type, corrupt, no state dict, or
+    holds NaN or infinity.
+    """
+    if path.suffix not in (".safetensors", *_TORCH_SUFFIXES):
+        raise InputError("weights", f"{path}: must be a .safetensors file, or a .pt/.pth state dict")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError("weights", f"{path}: cannot be read ({error.strerror})") from error
+    tensors, metadata = _parse_torch(path, data) if path.suffix in _TORCH_SUFFIXES else _parse_safetensors(path, data)
+    for name, tensor in tensors.items():
+        # Judged as float32, in which the model computes: a float64 weight may overflow there.
+        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+            raise InputError("weights", f"{path}: parameter {name} has NaN or infinite values")
+    return WeightsFile(tensors, metadata, hashlib.sha256(data).hexdigest())
+
+
+def inspect_weights(
+    name: str,
+    weights: Path,
+    args: Mapping[str, Any],
+    classes: tuple[str, ...] | None,
+    *,
+    frames: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+) -> WeightsInfo:
+    """Join what the user says of the model ``name`` with what its weights file says; the user's word wins.
+
+    For registered models, ``args`` is completed by the number of classes and the frame size.
+
+    Raises InputError when the file is unusable or was written for another model or number of classes.
+    """
+    file = read_weights(weights)
+    known = None if file.metadata is None else _parse_metadata(weights, file.metadata)
+    if known is not None:
+        if known.name != name:
+            raise InputError("weights", f"{weights}: was saved for the model {known.name!r}, not for {name!r}")
+        if classes is not None and len(classes) != len(known.classes):
+            problem = f"{weights}: was saved for {len(known.classes)} classes, but {len(classes)} are named"
+            raise InputError("weights", problem)
+        classes = known.classes if classes is None else classes
+        frames = known.frames if frames is None else frames
+        height = known.height if height is None else height
+        width = known.width if width is None else width
+    sizes = {"classes": None if classes is None else len(classes), "height": height, "width": width}
+    saved = {} if known is None else known.args
+    joined = {**saved, **implied_args(name, sizes), **args}
+    return WeightsInfo(file.sha256, classes, joined, frames, height, width)
+
+
+def save_weights(
+    path: Path,
+    module: nn.Module,
+    *,
+    name: str,
+    args: Mapping[str, Any],
+    classes: tuple[str, ...],
+    frames: int,
+    height: int,
+    width: int,
+) -> None:
+    """Write a module's weights as safetensors, with all that ``flowcert submit`` needs to use them unasked."""
+    known = _Metadata(name=name, args=dict(args), classes=classes, frames=frames, height=height, width=width)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    safetensors.torch.save_file(tensors, path, metadata={_METADATA_KEY: known.model_dump_json()})
+
+
+def _parse_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], str | None]:
+    try:
+        tensors = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise InputError("weights", f"{path}: is not a usable safetensors file ({error})") from error
+    # The format: eight bytes of header length, then the header as JSON; it was just found valid.
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    return tensors, header.get("__metadata__", {}).get(_METADATA_KEY)
+
+
+def _parse_torch(path: Path, data: bytes) -> tuple[dict[str, Tensor], None]:
+    try:
+        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:  # torch.load raises whatever a corrupt file provokes.
+        raise InputError("weights", f"{path}: is not a state dict that can be read without running code") from error
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise InputError("weights", f"{path}: holds no state dict (parameter names with tensors)")
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise InputError("weights", f"{path}: entry {key!r} is no tensor; save model.state_dict() itself")
+    return state, None
+
+
+def _parse_metadata(path: Path, text: str) -> _Metadata:
+    try:
+        return _Metadata.model_validate_json(text)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        field = ".".join(str(part) for part in detail["loc"]) or "text"
+        raise InputError(
+            "weights", f"{path}: metadata {_METADATA_KEY!r} is wrong at {field}: {detail['msg']}"
+        ) from error

@@ -1,0 +1,41 @@
+"""Decides how a worker's arithmetic is set up, once at its start: full float32, deterministic, a fixed thread count."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+
+def configure_numerics(threads: int) -> None:
+    """Turn off TF32, reduced-precision sums, autotuning and nondeterministic kernels; use ``threads`` CPU threads.
+
+    Call it before the first CUDA operation: cuBLAS reads its workspace setting only once.
+    """
+    # The value cuBLAS asks for where LSTMs and matrix products must be deterministic.
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.use_deterministic_algorithms(mode=True)
+    torch.set_num_threads(threads)
+
+
+def numerics_report() -> dict[str, Any]:
+    """Say what this process computes with, to be stored beside its results."""
+    cuda = torch.cuda.is_available()
+    return {
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "cuda": torch.version.cuda if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,  # type: ignore[no-untyped-call]
+        "threads": torch.get_num_threads(),
+        "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "dtype": "float32",
+    }
