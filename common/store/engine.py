@@ -1,0 +1,47 @@
+"""Opens the database: one engine a process, created after any fork, with time-outs for each role."""
+
+from __future__ import annotations
+
+from sqlalchemy import URL, Engine, NullPool, create_engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+from common.errors import InputError
+
+WORKER_ROLE = "flowcert_worker"
+_SECONDS = 1000
+
+
+def _url(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise InputError("FLOWCERT_DATABASE_URL", "is not an SQLAlchemy database URL") from error
+    # Plain postgresql:// is what most people write; the driver is ours to choose.
+    return url.set(drivername="postgresql+psycopg2") if url.drivername in ("postgres", "postgresql") else url
+
+
+def open_engine(url: str) -> Engine:
+    """Open an engine for the scheduler and the command line."""
+    return create_engine(
+        _url(url),
+        pool_pre_ping=True,
+        pool_size=2,
+        connect_args={
+            "application_name": "flowcert",
+            "options": f"-c lock_timeout={10 * _SECONDS} -c idle_in_transaction_session_timeout={60 * _SECONDS}",
+            "connect_timeout": 10,
+        },
+    )
+
+
+def open_worker_engine(url: str) -> Engine:
+    """Open an engine whose sessions act as the narrow worker role and hold no connection while idle."""
+    return create_engine(
+        _url(url),
+        poolclass=NullPool,
+        connect_args={
+            "application_name": "flowcert-worker",
+            "options": f"-c role={WORKER_ROLE} -c statement_timeout={30 * _SECONDS} -c lock_timeout={5 * _SECONDS}",
+            "connect_timeout": 10,
+        },
+    )

@@ -1,0 +1,145 @@
+"""Decides what crosses the process boundary: the message, a claimed task, and the results workers append.
+
+A message carries a protocol number and a task id, nothing else. Everything a worker needs comes from its claim;
+everything it found goes back as one JSON document per task, validated here on both sides. JSON has no infinity and
+no NaN, and pydantic is told to refuse both.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from common.game import Point, Subtree
+from common.jobspec import JobSpec
+from common.vocab import StopReason, TaskKind
+
+#: The one Celery task name; it never changes, so that workers of different ages never drop each other's messages.
+TASK_NAME = "flowcert.work"
+#: Version of the claim and result documents below.
+PROTOCOL = 1
+#: The one Celery queue.
+QUEUE = "flowcert"
+
+PointField = Annotated[Point, Field(description="non-zero coordinates as (coordinate, signed steps), sorted")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+#: Turns points into JSON-ready lists and back.
+POINT = TypeAdapter(Point)
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Claim(_Document):
+    """A task as its worker receives it."""
+
+    task: int
+    attempt: int
+    kind: TaskKind
+    spec: JobSpec
+    video: str = Field(description="absolute path of the video file")
+    label: str = Field(description="class name the clip is labelled with")
+    clip_digest: str | None = Field(description="digest of the prepared clip; None before prepare")
+    radius_cost: int | None = Field(description="greatest cost within the radius; None before prepare")
+    upper: int | None = Field(description="incumbent upper bound, a cost")
+    prefix: PointField | None = None
+    first: int | None = None
+    last: int | None = None
+    floor: int | None = Field(default=None, description="costs below it are proved already")
+    threshold: int | None = Field(default=None, description="costs from it on are not wanted")
+
+    def subtree(self) -> Subtree:
+        """The subtree an explore task is about."""
+        if self.prefix is None or self.first is None or self.last is None:
+            raise ValueError(f"task {self.task} ({self.kind}) has no subtree")
+        return Subtree(self.prefix, self.first, self.last)
+
+
+class Prepared(_Document):
+    """Result of a prepare task."""
+
+    clip_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    region_sizes: list[list[tuple[int, int]]] = Field(
+        description="for each flow, its regions' pixel counts, run-length encoded as (pixels, how many regions)"
+    )
+    predicted: str
+    margin: Finite = Field(description="margin of the labelled class on the unchanged clip, in logits")
+
+
+class Witness(_Document):
+    """An adversarial grid point and what an independent replay from the raw clip made of it."""
+
+    point: PointField
+    cost: int = Field(ge=0)
+    replayed: bool = Field(description="whether the replay confirmed it")
+    margin: Finite = Field(description="margin of the replay, in float64 logits")
+    predicted: str = Field(description="class the replay predicts")
+
+
+class Attacked(_Document):
+    """Result of an attack task."""
+
+    witness: Witness | None
+    evaluations: int = Field(ge=0, description="grid points evaluated")
+    gradients: int = Field(ge=0, description="gradients computed")
+
+
+class Explored(_Document):
+    """Result of an explore task: what it proved about its subtree.
+
+    Every point at or before ``position`` (in the order of enumeration; the whole subtree when None) with
+    ``floor ≤ cost < reached`` was evaluated, and none of them is adversarial except ``witness`` at cost ``reached``
+    or above, and none below ``undecided`` was too close to call.
+    """
+
+    stop: StopReason
+    position: PointField | None = Field(description="last point evaluated when interrupted; None when exhausted")
+    untouched: bool = Field(default=False, description="interrupted before the first point")
+    explored: int = Field(ge=0, description="points evaluated")
+    reached: int = Field(ge=0, description="threshold in force at the end, a cost")
+    undecided: int | None = Field(description="least cost of a point whose margin is too close to zero to call")
+    witness: Witness | None
+
+
+RESULT_TYPES: dict[TaskKind, type[Prepared | Attacked | Explored]] = {
+    TaskKind.PREPARE: Prepared,
+    TaskKind.ATTACK: Attacked,
+    TaskKind.EXPLORE: Explored,
+}
+
+
+class WorkerInfo(_Document):
+    """What a worker says of itself when it beats."""
+
+    host: str
+    pid: int
+    device: str
+    versions: dict[str, Any]
+
+
+class BeatReply(_Document):
+    """What a beat tells the worker."""
+
+    wanted: bool = Field(description="False when the task was cancelled, re-issued or finished by another worker")
+    upper: int | None = Field(description="the clip's incumbent upper bound, a cost")
+
+
+def coordinate_sizes(region_sizes: list[list[tuple[int, int]]]) -> tuple[int, ...]:
+    """Expand run-length encoded region sizes to ``n_j`` per coordinate, in order of flow, region, axis (u, v)."""
+    return tuple(
+        pixels for flow in region_sizes for pixels, regions in flow for _ in range(regions) for _axis in range(2)
+    )
+
+
+def run_lengths(sizes: list[int]) -> list[tuple[int, int]]:
+    """Run-length encode one flow's region sizes as (pixels, how many regions)."""
+    runs: list[tuple[int, int]] = []
+    for size in sizes:
+        if runs and runs[-1][0] == size:
+            runs[-1] = (size, runs[-1][1] + 1)
+        else:
+            runs.append((size, 1))
+    return runs

@@ -1,0 +1,30 @@
+-- ready -> leased: gives a task to one worker, with everything the worker needs (common.wire.Claim).
+-- Returns NULL when the task is not ready, its clip is finished or its job is not running: the message was stale.
+CREATE OR REPLACE FUNCTION worker_claim(p_task bigint, p_worker text, p_lease_seconds double precision)
+RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    l_attempt bigint;
+BEGIN
+    UPDATE tasks t
+        SET state = 'leased', attempt = t.attempt + 1, worker_id = p_worker,
+            lease_until = now() + make_interval(secs => p_lease_seconds)
+        FROM videos v JOIN jobs j ON j.id = v.job_id
+        WHERE t.id = p_task AND t.state = 'ready' AND v.id = t.video_id
+            AND v.finished_at IS NULL AND j.status = 'running'
+        RETURNING t.attempt INTO l_attempt;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO attempts (task_id, attempt, worker_id) VALUES (p_task, l_attempt, p_worker);
+    RETURN (
+        SELECT jsonb_build_object(
+            'task', t.id, 'attempt', t.attempt, 'kind', t.kind, 'spec', j.spec, 'video', v.path, 'label', v.label,
+            'clip_digest', v.clip_digest, 'radius_cost', v.radius_cost, 'upper', b.upper,
+            'prefix', s.prefix, 'first', s.first, 'last', s.last, 'floor', s.floor, 'threshold', s.threshold)
+        FROM tasks t
+            JOIN videos v ON v.id = t.video_id
+            JOIN jobs j ON j.id = v.job_id
+            LEFT JOIN subtrees s ON s.id = t.subtree_id
+            LEFT JOIN bounds b ON b.video_id = v.id
+        WHERE t.id = p_task);
+END $$;

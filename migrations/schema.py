@@ -1,0 +1,99 @@
+"""Decides whether a database is at head, and brings it there: tables by Alembic, then views and functions anew.
+
+Views and functions have no history of their own: each upgrade drops the views, runs the revisions, and installs the
+current files of ``functions/`` and ``views/``. A digest of those files is kept in ``schema_objects``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import OperationalError
+
+from common.errors import SchemaError, ServerError
+
+_HERE = Path(__file__).parent
+#: Key of the session advisory lock that lets one upgrade run at a time; any constant does.
+_LOCK = 0x666C6F77
+_REMEDY = "run: flowcert db upgrade"
+
+
+def alembic_config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration, for this package's versions."""
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("file_template", "%%(year)d-%%(month).2d-%%(day).2d-%%(rev)s_%%(slug)s")
+    config.attributes["connection"] = connection
+    return config
+
+
+def object_files() -> list[Path]:
+    """Files of functions and views in the order of installation; grants come after what they grant."""
+    functions = sorted((_HERE / "functions").glob("*.sql"), key=lambda path: (path.stem == "grants", path.stem))
+    return functions + sorted((_HERE / "views").glob("*.sql"))
+
+
+def objects_digest() -> str:
+    """SHA-256 of the function and view files, names included."""
+    digest = hashlib.sha256()
+    for path in object_files():
+        digest.update(f"{path.name}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the database to head; safe to run twice and from several processes at once."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        try:
+            _upgrade_locked(engine)
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+
+
+def _upgrade_locked(engine: Engine) -> None:
+    if problem_of(engine) is None:
+        return
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+        for view in sorted((_HERE / "views").glob("*.sql"), reverse=True):
+            connection.execute(text(f"DROP VIEW IF EXISTS {view.stem} CASCADE"))
+        command.upgrade(alembic_config(connection), "head")
+        for path in object_files():
+            # exec_driver_sql with no parameters passes the text through as it is, colons and percent signs included.
+            connection.exec_driver_sql(path.read_text())
+        connection.execute(text("DELETE FROM schema_objects"))
+        connection.execute(text("INSERT INTO schema_objects VALUES (:digest)"), {"digest": objects_digest()})
+
+
+def problem_of(engine: Engine) -> str | None:
+    """Say what keeps a database from being at head, or None when it is."""
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return "the database has no Flowcert schema"
+        current = MigrationContext.configure(connection).get_current_revision()
+        if current != head:
+            return f"the database is at revision {current}, this program needs {head}"
+        if connection.execute(text("SELECT digest FROM schema_objects")).scalar() != objects_digest():
+            return "the database's views and functions are not those of this program"
+    return None
+
+
+def require_head(engine: Engine) -> None:
+    """Raise SchemaError, naming the command to run, unless the database is at head; ServerError if unreachable."""
+    try:
+        problem = problem_of(engine)
+    except OperationalError as error:
+        first_line = str(error.orig).strip().splitlines()[0]
+        raise ServerError(f"database: cannot connect to {engine.url.render_as_string()}: {first_line}") from error
+    if problem is not None:
+        raise SchemaError(f"database: {problem}; {_REMEDY}")

@@ -1,0 +1,25 @@
+"""${message}
+
+Rules: never lock a large table for long (add columns NULL or with a constant default, build indexes CONCURRENTLY),
+expand first and contract in a later release, and copy what you need here: a migration is frozen and imports neither
+the tables nor the view files, which will go on changing.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+${imports if imports else ""}
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = ${repr(branch_labels)}
+depends_on = ${repr(depends_on)}
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    ${downgrades if downgrades else "pass"}

@@ -1,0 +1,55 @@
+-- One row a job: how far it is. points_needed is what would decide every clip prepared so far, within its budget;
+-- eta_seconds extrapolates the exploration rate of the last minute and is NULL while nothing was explored in it.
+CREATE VIEW job_progress AS
+WITH clips AS (
+    SELECT
+        v.job_id,
+        count(*) AS clips,
+        count(v.finished_at) AS clips_finished,
+        count(*) FILTER (WHERE v.prepared_at IS NOT NULL) AS clips_prepared,
+        count(*) FILTER (WHERE v.verdict = 'solved') AS solved,
+        count(*) FILTER (WHERE v.verdict = 'robust') AS robust,
+        count(*) FILTER (WHERE v.verdict = 'misclassified') AS misclassified,
+        count(*) FILTER (WHERE v.verdict = 'failed') AS failed,
+        count(*) FILTER (WHERE v.verdict = 'open') AS open,
+        sum(v.points_explored) AS points_explored,
+        sum(CASE WHEN v.finished_at IS NOT NULL THEN v.points_explored
+                 ELSE greatest(v.points_explored, least(v.points_needed, j.budget_points)) END) AS points_needed,
+        sum(v.seconds) AS worker_seconds
+    FROM videos v JOIN jobs j ON j.id = v.job_id
+    GROUP BY v.job_id
+), recent AS (
+    SELECT v.job_id, sum((r.payload ->> 'explored')::bigint) / 60.0 AS points_per_second
+    FROM results r JOIN tasks t ON t.id = r.task_id JOIN videos v ON v.id = t.video_id
+    WHERE r.appended_at > now() - interval '60 seconds' AND t.kind = 'explore'
+    GROUP BY v.job_id
+)
+SELECT
+    j.id AS job_id,
+    j.status,
+    j.spec ->> 'dataset' AS dataset,
+    j.spec -> 'model' ->> 'name' AS model,
+    j.spec ->> 'features' AS features,
+    j.spec ->> 'norm' AS norm,
+    (j.spec ->> 'tau')::double precision AS tau,
+    (j.spec ->> 'radius')::double precision AS radius,
+    coalesce(c.clips, 0) AS clips,
+    coalesce(c.clips_prepared, 0) AS clips_prepared,
+    coalesce(c.clips_finished, 0) AS clips_finished,
+    coalesce(c.solved, 0) AS solved,
+    coalesce(c.robust, 0) AS robust,
+    coalesce(c.misclassified, 0) AS misclassified,
+    coalesce(c.failed, 0) AS failed,
+    coalesce(c.open, 0) AS open,
+    coalesce(c.points_explored, 0) AS points_explored,
+    coalesce(c.points_needed, 0) AS points_needed,
+    coalesce(c.worker_seconds, 0) AS worker_seconds,
+    r.points_per_second,
+    CASE WHEN j.status = 'running'
+        THEN ((c.points_needed - c.points_explored) / nullif(r.points_per_second, 0))::double precision
+    END AS eta_seconds,
+    j.created_at,
+    j.finished_at
+FROM jobs j
+    LEFT JOIN clips c ON c.job_id = j.id
+    LEFT JOIN recent r ON r.job_id = j.id;
