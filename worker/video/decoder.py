@@ -1,0 +1,131 @@
+"""Decodes one video within strict limits: the child process ``python -m worker.video.decoder``.
+
+It must import neither torch nor anything that holds a secret, for it reads untrusted bytes. Limits are set before
+OpenCV is loaded. The clip's frames go to standard output as bare RGB bytes; a refusal is one line on standard error
+and the exit status REFUSED.
+
+All frames are read in a single pass and resized at once, and only resized frames are kept: the number of frames is
+only known at the end (containers lie about it), and a second pass over the same file may decode differently.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.video.container import truncation
+from worker.video.sampling import frames_needed, sample_indices
+
+REFUSED = 3
+
+CPU_SECONDS = 60
+
+# The interpreter, OpenCV and FFmpeg's own buffers, on top of the frames that are kept.
+WORKING_BYTES = 2 << 30
+
+# Only local files, and only real video containers: no playlists, image sequences, text "videos" or concatenations,
+# which could name other files.
+FFMPEG_OPTIONS = "protocol_whitelist;file|format_whitelist;avi,mov,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,ogg"
+
+Frame = npt.NDArray[np.uint8]
+
+
+class RefusedError(Exception):
+    """The video cannot be used; the text is one line for the user, without the file's name."""
+
+
+def set_limits(max_bytes: int) -> None:
+    """Limit this process's processor time and memory, and forbid core dumps and file output."""
+    limits = {
+        resource.RLIMIT_CPU: CPU_SECONDS,
+        resource.RLIMIT_AS: max_bytes + WORKING_BYTES,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: 0,
+    }
+    for kind, limit in limits.items():
+        _, hard = resource.getrlimit(kind)
+        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        # Only the soft limit is set: passing it raises a signal that names the cause, where the hard one just kills.
+        resource.setrlimit(kind, (soft, hard))
+
+
+def read_frames(path: Path, height: int, width: int, wanted: int | None, max_bytes: int) -> list[Frame]:
+    """Read a video and return its frames as RGB, each ``[height, width, 3]``; stop after ``wanted`` frames.
+
+    Raises RefusedError when nothing can be decoded, when the frame size changes on the way, or when the frames read,
+    in the video's or the clip's size, exceed ``max_bytes``.
+    """
+    # Loaded late, so that the limits already hold while its libraries start.
+    import cv2
+
+    cv2.setNumThreads(1)
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    if not capture.isOpened():
+        raise RefusedError("is not a video that FFmpeg can open")
+    claimed = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)) * int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) * 3
+    _check_bytes(claimed, max_bytes)
+    frames: list[Frame] = []
+    shape: tuple[int, ...] | None = None
+    while wanted is None or len(frames) < wanted:
+        read, image = capture.read()
+        if not read:
+            break
+        if shape is not None and image.shape != shape:
+            raise RefusedError(f"changes its frame size from {_size(shape)} to {_size(image.shape)} on the way")
+        shape = image.shape
+        _check_bytes((len(frames) + 1) * max(image.nbytes, height * width * 3), max_bytes)
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        frames.append(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), dtype=np.uint8))
+    if not frames:
+        raise RefusedError("has no frame that FFmpeg can decode")
+    return frames
+
+
+def sample_video(path: Path, frames: int, stride: int | None, height: int, width: int, max_bytes: int) -> Frame:
+    """Decode the clip ``[frames, height, width, 3]``; raise RefusedError with the reason when it cannot be had."""
+    with path.open("rb") as file:
+        incomplete = truncation(file, path.stat().st_size)
+    if incomplete is not None:
+        raise RefusedError(incomplete)
+    needed = frames_needed(frames, stride)
+    images = read_frames(path, height, width, None if stride is None else needed, max_bytes)
+    if len(images) < needed:
+        noun = "frame" if len(images) == 1 else "frames"
+        raise RefusedError(f"has {len(images)} {noun}, {needed} are needed")
+    return np.stack([images[i] for i in sample_indices(len(images), frames, stride)])
+
+
+def _check_bytes(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise RefusedError(f"is too large: it decodes to more than {max_bytes} bytes (FLOWCERT_MAX_CLIP_BYTES)")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"
+
+
+def main(arguments: list[str]) -> int:
+    """Decode as the command line says: ``path frames stride-or-0 height width max_bytes``; return the exit status."""
+    path = Path(arguments[0])
+    frames, stride, height, width, max_bytes = map(int, arguments[1:])
+    set_limits(max_bytes)
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = FFMPEG_OPTIONS
+    try:
+        clip = sample_video(path, frames, stride or None, height, width, max_bytes)
+    except RefusedError as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        return REFUSED
+    except MemoryError:
+        sys.stderr.write("needs more memory to decode than it is allowed\n")
+        return REFUSED
+    sys.stdout.buffer.write(clip.tobytes())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
