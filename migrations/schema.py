@@ -68,8 +68,8 @@ def _upgrade_locked(engine: Engine) -> None:
             connection.execute(text(f"DROP VIEW IF EXISTS {view.stem} CASCADE"))
         command.upgrade(alembic_config(connection), "head")
         for path in object_files():
-            # exec_driver_sql with no parameters passes the text through as it is, colons and percent signs included.
-            connection.exec_driver_sql(path.read_text())
+            # Without parameters the driver leaves colons and percent signs of the file alone.
+            connection.execution_options(no_parameters=True).exec_driver_sql(path.read_text())
         connection.execute(text("DELETE FROM schema_objects"))
         connection.execute(text("INSERT INTO schema_objects VALUES (:digest)"), {"digest": objects_digest()})
 
