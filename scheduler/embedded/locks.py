@@ -6,17 +6,32 @@ import fcntl
 import os
 from pathlib import Path
 
+from common.errors import ServerError
+
 _held: set[int] = set()
 
 
 def try_lock(path: Path) -> int | None:
-    """Lock `path` without waiting; return the descriptor that holds the lock, or None where another holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Lock `path` without waiting; return the descriptor that holds the lock, or None where another holds it.
+
+    Raises
+    ------
+    ServerError : the file is another user's, or its file system knows no locks.
+
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(descriptor)
+            raise
     except BlockingIOError:
-        os.close(descriptor)
         return None
+    except OSError as error:
+        raise ServerError(
+            f"{path} cannot be locked ({error.strerror}): set FLOWCERT_DATA_DIR to a directory of your own"
+        ) from error
     _held.add(descriptor)
     return descriptor
 

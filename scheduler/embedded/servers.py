@@ -6,13 +6,13 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import redis
 import sqlalchemy as sa
 
 from common.errors import ServerError
@@ -135,13 +135,15 @@ def postgres_answers(run_dir: Path, database: str = DATABASE) -> bool:
 
 def valkey_answers(run_dir: Path) -> bool:
     """Whether Valkey answers a ping."""
-    client = redis.Redis(unix_socket_path=str(valkey_socket(run_dir)))
-    try:
-        return bool(client.ping())
-    except redis.ConnectionError:
-        return False
-    finally:
-        client.close()
+    pong = b"+PONG\r\n"
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(valkey_socket(run_dir)))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(len(pong), socket.MSG_WAITALL) == pong
+        except OSError:
+            return False
 
 
 def make_database(run_dir: Path) -> None:
