@@ -1,0 +1,35 @@
+"""Starts one scheduler process on the servers named in the environment: ``python -m scheduler``."""
+
+from __future__ import annotations
+
+import sys
+
+import structlog
+
+from common.celery_app import make_app
+from common.errors import FlowcertError, InputError
+from common.settings import Settings
+from common.store.engine import open_engine
+from common.telemetry import configure_logs
+from migrations.schema import require_head
+from scheduler.loop import lead, stop_on_signals
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; exit 2 with one line when the environment or the schema is wrong."""
+    settings = Settings()
+    configure_logs(as_json=settings.log_json, level=settings.log_level)
+    try:
+        if not settings.database_url or not settings.broker_url:
+            raise InputError("FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", "set both, or use: flowcert scheduler")
+        engine = open_engine(settings.database_url)
+        require_head(engine)
+    except FlowcertError as error:
+        structlog.get_logger().error("refused_to_start", reason=str(error))
+        return 2
+    lead(engine, make_app(settings.broker_url, task_seconds=settings.task_seconds), settings, stop_on_signals())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

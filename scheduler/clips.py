@@ -1,0 +1,103 @@
+"""Moves a clip from pending to prepared, moves its bounds, and ends it with a verdict."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from common.errors import InputError, IntegrityError
+from common.game import cost_of_radius, distance, whole
+from common.jobspec import JobSpec
+from common.store.tables import Bound, Job, Task, Video, WitnessRow
+from common.vocab import TaskKind, TaskState, Verdict, VideoStatus
+from common.wire import Prepared, Witness
+from scheduler.bounds import Bounds, refine
+from scheduler.levels import counter_of, points_needed, settled_below
+
+LIVE = (TaskState.READY, TaskState.LEASED, TaskState.RETURNED)
+
+
+def spec_of(job: Job) -> JobSpec:
+    """The job's validated specification."""
+    return JobSpec.model_validate(job.spec)
+
+
+def finish(session: Session, video: Video, status: VideoStatus, verdict: Verdict, reason: str | None = None) -> None:
+    """End a clip and withdraw its tasks."""
+    video.status, video.verdict, video.reason = status.value, verdict.value, reason
+    video.finished_at = session.scalar(select(func.now()))
+    session.flush()
+    withdraw_tasks(session, video.id)
+
+
+def withdraw_tasks(session: Session, video_id: int) -> None:
+    """Cancel a clip's live tasks; a worker on one of them notices at its next beat."""
+    session.execute(
+        update(Task)
+        .where(Task.video_id == video_id, Task.state.in_(LIVE))
+        .values(state=TaskState.CANCELLED.value, lease_until=None, finished_at=func.now())
+    )
+
+
+def fail(session: Session, video: Video, reason: str) -> None:
+    """End a clip without a claim."""
+    finish(session, video, VideoStatus.FAILED, Verdict.FAILED, reason)
+
+
+def prepared(session: Session, video: Video, spec: JobSpec, result: Prepared) -> None:
+    """Take in what prepare found: count the game, and either end the clip or send it to the attack."""
+    video.clip_digest, video.predicted, video.margin = result.clip_digest, result.predicted, result.margin
+    video.region_sizes = [[list(run) for run in flow] for flow in result.region_sizes]
+    video.prepared_at = session.scalar(select(func.now()))
+    if result.predicted != video.label:
+        finish(session, video, VideoStatus.DONE, Verdict.MISCLASSIFIED)
+        return
+    video.radius_cost = cost_of_radius(spec.norm, spec.tau, spec.radius)
+    counter = counter_of(video, spec)
+    video.points_total = video.points_needed = Decimal(counter.upto(whole(counter.game), counter.limit))
+    if settled_below(counter, 1) > counter.limit:
+        game = counter.game
+        cheapest = min(game.step_cost(coordinate, 1) for coordinate in range(len(game.sizes)))
+        raise InputError(
+            "radius",
+            f"{spec.radius} px is below the cheapest manipulation ({distance(spec.norm, spec.tau, cheapest):g} px"
+            f" {spec.norm} for one step of {spec.features}); nothing would be explored",
+        )
+    video.status = VideoStatus.PREPARED.value
+    session.add(Bound(video_id=video.id, lower=0))
+    session.add(Task(video_id=video.id, kind=TaskKind.ATTACK.value))
+
+
+def add_witness(session: Session, video: Video, spec: JobSpec, task: Task, witness: Witness) -> None:
+    """Store a witness; a replayed one lowers the upper bound. Its cost is recomputed, never believed."""
+    counter = counter_of(video, spec)
+    cost = counter.game.cost(witness.point)
+    if cost != witness.cost or cost > counter.limit:
+        raise IntegrityError(f"task {task.id} reports a witness of cost {witness.cost}; its point costs {cost}")
+    session.add(
+        WitnessRow(
+            video_id=video.id, task_id=task.id, point=[list(move) for move in witness.point], cost=cost,
+            replayed=witness.replayed, margin=witness.margin, predicted=witness.predicted,
+        )
+    )  # fmt: skip
+    if witness.replayed:
+        move_bounds(session, video, Bounds(0, cost))
+        video.points_needed = Decimal(points_needed(counter, bounds_of(session, video).upper))
+
+
+def bounds_of(session: Session, video: Video) -> Bounds:
+    """The clip's bounds as they stand."""
+    row = session.get_one(Bound, video.id)
+    return Bounds(row.lower, row.upper)
+
+
+def move_bounds(session: Session, video: Video, report: Bounds) -> None:
+    """Fold a report into the clip's bounds; raises IntegrityError when they cross, for then one of them is wrong."""
+    row = session.get_one(Bound, video.id)
+    merged = refine(Bounds(row.lower, row.upper), report)
+    if merged.crossed:
+        raise IntegrityError(f"bounds crossed: lower cost {merged.lower} above upper cost {merged.upper}; quarantined")
+    row.lower, row.upper = merged.lower, merged.upper
+    session.flush()

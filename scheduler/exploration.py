@@ -1,0 +1,187 @@
+"""Decides how an exploring clip goes on: folds in what tasks proved, carves the frontier, raises the threshold."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from common.errors import IntegrityError
+from common.game import Point, PointCounter, Subtree, bisect, cut, whole
+from common.jobspec import JobSpec
+from common.store.tables import SubtreeRow, Task, Video
+from common.vocab import TaskKind, Verdict, VideoStatus
+from common.wire import POINT, Attacked, Explored
+from scheduler.bounds import Bounds, combine, least
+from scheduler.clips import LIVE, add_witness, bounds_of, finish, move_bounds
+from scheduler.levels import Level, counter_of, next_level, settled_below
+
+
+def attacked(session: Session, video: Video, spec: JobSpec, task: Task, result: Attacked) -> None:
+    """Take in the attack's witness, if any, and begin the first level."""
+    if result.witness is not None:
+        add_witness(session, video, spec, task, result.witness)
+    video.status = VideoStatus.EXPLORING.value
+    counter = counter_of(video, spec)
+    level = next_level(counter, 0, bounds_of(session, video).upper)
+    if level is None:
+        raise IntegrityError(f"task {task.id} reports the unchanged clip as adversarial after prepare found it is not")
+    _begin(session, video, counter, level)
+
+
+def explored(session: Session, video: Video, spec: JobSpec, task: Task, result: Explored) -> None:
+    """Fold an explore result into its subtree: done parts get their bound, what was left becomes new subtrees."""
+    if task.subtree_id is None:
+        raise IntegrityError(f"task {task.id} explored no subtree")
+    counter = counter_of(video, spec)
+    row = session.get_one(SubtreeRow, task.subtree_id)
+    subtree = subtree_of(row)
+    if result.untouched:
+        done, rest = [], [subtree]
+    elif result.position is None:
+        done, rest = [subtree], []
+    else:
+        done, rest = _cut(counter, subtree, result.position, task)
+    _check(counter, row, done, result, task)
+    video.points_explored += result.explored
+    if result.witness is not None:
+        add_witness(session, video, spec, task, result.witness)
+    lower = result.reached if result.undecided is None else min(result.reached, result.undecided)
+    undecided = result.undecided is not None and result.undecided == lower
+    if not rest:
+        row.lower, row.undecided = lower, undecided
+    elif done:
+        row.split = True
+        session.add_all(_row(row, part, lower=lower, undecided=undecided) for part in done)
+        session.add_all(_row(row, part, lower=row.floor, undecided=False) for part in rest)
+    session.flush()
+
+
+def subtree_of(row: SubtreeRow) -> Subtree:
+    """The subtree a row describes."""
+    return Subtree(POINT.validate_python(row.prefix), row.first, row.last)
+
+
+def _cut(counter: PointCounter, subtree: Subtree, position: Point, task: Task) -> tuple[list[Subtree], list[Subtree]]:
+    try:
+        return cut(counter.game, subtree, position)
+    except ValueError as error:
+        raise IntegrityError(f"task {task.id} stopped outside its subtree: {error}") from error
+
+
+def _check(counter: PointCounter, row: SubtreeRow, done: list[Subtree], result: Explored, task: Task) -> None:
+    """Hold a result against the exact counts: a worker that skipped or invented points is found out here."""
+    fewest = sum(counter.between(part, row.floor, result.reached) for part in done)
+    most = sum(counter.between(part, row.floor, row.threshold) for part in done)
+    if not fewest <= result.explored <= most:
+        raise IntegrityError(
+            f"task {task.id} reports {result.explored} points explored; its subtree has between {fewest} and {most}"
+        )
+    claimed = [result.reached] + ([] if result.undecided is None else [result.undecided])
+    if not all(row.floor <= cost <= row.threshold for cost in claimed):
+        raise IntegrityError(f"task {task.id} reports costs {claimed} outside its level {row.floor}..{row.threshold}")
+
+
+def _row(parent: SubtreeRow, part: Subtree, *, lower: int, undecided: bool) -> SubtreeRow:
+    return SubtreeRow(
+        video_id=parent.video_id, prefix=[list(move) for move in part.prefix], first=part.first, last=part.last,
+        floor=parent.floor, threshold=parent.threshold, lower=lower, undecided=undecided,
+    )  # fmt: skip
+
+
+def plan(session: Session, video: Video, spec: JobSpec, *, budget: int, task_points: int, room: int) -> int:
+    """Create up to ``room`` explore tasks for a clip, raising its level or ending it when nothing is left to explore.
+
+    Returns the number of tasks created. ``task_points`` is the size a task should have; ``budget`` the number of
+    points the clip may cost in all, held against the exact size of a level before the level is begun.
+    """
+    counter = counter_of(video, spec)
+    created = 0
+    while video.finished_at is None and created < room:
+        made = _carve(session, video, counter, task_points=task_points, room=room - created)
+        created += made
+        if made == 0:
+            if _live_tasks(session, video):
+                break
+            _complete_level(session, video, counter, budget)
+    return created
+
+
+def _live_tasks(session: Session, video: Video) -> int:
+    return session.scalar(select(func.count()).where(Task.video_id == video.id, Task.state.in_(LIVE))) or 0
+
+
+def _carve(session: Session, video: Video, counter: PointCounter, *, task_points: int, room: int) -> int:
+    """Turn open subtrees of the frontier into tasks, splitting those with too many points, oldest first."""
+    if video.threshold is None:
+        raise ValueError(f"video {video.id} has no level")
+    target = least(video.threshold, bounds_of(session, video).upper) or 0
+    busy = select(Task.subtree_id).where(Task.video_id == video.id, Task.state.in_(LIVE), Task.subtree_id.is_not(None))
+    stack = list(
+        session.scalars(
+            select(SubtreeRow)
+            .where(
+                SubtreeRow.video_id == video.id, SubtreeRow.floor == video.floor, ~SubtreeRow.split,
+                SubtreeRow.lower < target, ~SubtreeRow.undecided, SubtreeRow.id.not_in(busy),
+            )
+            .order_by(SubtreeRow.id.desc())
+        )
+    )  # fmt: skip
+    created = 0
+    while stack and created < room:
+        row = stack.pop()
+        points = counter.between(subtree_of(row), row.floor, target)
+        halves = bisect(counter, subtree_of(row), row.floor, target) if points > task_points else None
+        if points == 0:
+            # No point of the subtree costs floor ≤ c < target: the count itself proves the bound.
+            row.lower = target
+        elif halves is not None:
+            row.split = True
+            parts = [_row(row, half, lower=row.floor, undecided=False) for half in halves]
+            session.add_all(parts)
+            session.flush()
+            stack += reversed(parts)
+        else:
+            session.add(Task(video_id=video.id, kind=TaskKind.EXPLORE.value, subtree_id=row.id))
+            created += 1
+    session.flush()
+    return created
+
+
+def _complete_level(session: Session, video: Video, counter: PointCounter, budget: int) -> None:
+    """Fold a complete level into the clip's lower bound, and begin the next one or end the clip."""
+    rows = session.execute(
+        select(SubtreeRow.lower, SubtreeRow.undecided).where(
+            SubtreeRow.video_id == video.id, SubtreeRow.floor == video.floor, ~SubtreeRow.split
+        )
+    ).all()
+    level = combine(Bounds(lower) for lower, _ in rows)
+    stuck = any(undecided and lower == level.lower for lower, undecided in rows)
+    move_bounds(session, video, Bounds(level.lower if stuck else settled_below(counter, level.lower)))
+    bounds = bounds_of(session, video)
+    following = next_level(counter, bounds.lower, bounds.upper)
+    if following is None:
+        finish(session, video, VideoStatus.DONE, Verdict.ROBUST if bounds.upper is None else Verdict.SOLVED)
+        return
+    if stuck:
+        reason = f"a point of cost {level.lower} has a margin too close to zero to decide"
+        finish(session, video, VideoStatus.DONE, Verdict.OPEN, reason)
+        return
+    size = counter.between(whole(counter.game), following.floor, following.threshold)
+    if video.points_explored + size > budget:
+        reason = f"the next level has {size:,} points; {video.points_explored:,} of {budget:,} are spent"
+        finish(session, video, VideoStatus.DONE, Verdict.OPEN, reason)
+        return
+    _begin(session, video, counter, following)
+
+
+def _begin(session: Session, video: Video, counter: PointCounter, level: Level) -> None:
+    """Begin a level with the whole game as its only subtree: everything below the floor is proved for all of it."""
+    video.floor, video.threshold = level.floor, level.threshold
+    tree = whole(counter.game)
+    session.add(
+        SubtreeRow(
+            video_id=video.id, prefix=[], first=tree.first, last=tree.last,
+            floor=level.floor, threshold=level.threshold, lower=level.floor,
+        )
+    )  # fmt: skip
+    session.flush()

@@ -1,0 +1,110 @@
+"""Runs the scheduler: one leader that reaps, merges, plans and announces, round after round."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import structlog
+from celery import Celery
+from sqlalchemy import Connection, Engine, exists, func, select, text, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from common.settings import Settings
+from common.store.tables import Job, Task, Video
+from common.vocab import JobStatus, TaskKind, TaskState, VideoStatus
+from scheduler.announce import choose, live_workers, send
+from scheduler.clips import spec_of
+from scheduler.exploration import plan
+from scheduler.merge import BATCH, merge_returned
+from scheduler.pace import Pace
+from scheduler.reap import reap
+
+log = structlog.get_logger()
+#: Key of the session advisory lock whose holder leads; any constant does.
+_LEADER_LOCK = 0x6C656164
+
+
+def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
+    """Run one round; each step is one transaction, and any of them may be repeated after a crash."""
+    with Session(engine) as session, session.begin():
+        reap(session, settings.max_attempts)
+    merged = BATCH
+    while merged == BATCH:
+        with Session(engine) as session, session.begin():
+            merged = merge_returned(session, pace)
+    with Session(engine) as session, session.begin():
+        workers = live_workers(session, settings.lease_seconds)
+        _plan_all(session, pace, room=max(workers, 1) * settings.window)
+        _finish_jobs(session)
+    with Session(engine) as session, session.begin():
+        ids = choose(session, workers, settings.window)
+    if ids:
+        send(app, ids)
+
+
+def _plan_all(session: Session, pace: Pace, room: int) -> None:
+    """Give exploring clips tasks in order of submission, until the window is filled once over."""
+    videos = session.execute(
+        select(Video, Job)
+        .join(Job, Job.id == Video.job_id)
+        .where(Video.status == VideoStatus.EXPLORING, Job.status == JobStatus.RUNNING)
+        .order_by(Video.job_id, Video.id)
+    )
+    ready_explores = (Task.state == TaskState.READY) & (Task.kind == TaskKind.EXPLORE)
+    room -= session.scalar(select(func.count()).where(ready_explores)) or 0
+    for video, job in videos.all():
+        if room <= 0:
+            break
+        room -= plan(
+            session, video, spec_of(job),
+            budget=job.budget_points, task_points=pace.task_points(job.id), room=room,
+        )  # fmt: skip
+
+
+def _finish_jobs(session: Session) -> None:
+    unfinished = exists().where(Video.job_id == Job.id, Video.finished_at.is_(None))
+    session.execute(
+        update(Job)
+        .where(Job.status == JobStatus.RUNNING, ~unfinished)
+        .values(status=JobStatus.DONE.value, finished_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def lead(engine: Engine, app: Celery, settings: Settings, stop: threading.Event) -> None:
+    """Hold the leader lock and run rounds until ``stop`` is set; a database that goes away is waited for."""
+    pace = Pace(settings.task_seconds)
+    while not stop.is_set():
+        try:
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
+                if _is_leader(lock):
+                    log.info("leading")
+                    _rounds(engine, app, settings, pace, lock, stop)
+                    lock.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LEADER_LOCK})
+        except OperationalError as error:
+            log.warning("database_unreachable", reason=str(error.orig).strip().splitlines()[0])
+        stop.wait(1.0)
+
+
+def _is_leader(lock: Connection) -> bool:
+    return bool(lock.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LEADER_LOCK}).scalar())
+
+
+def _rounds(
+    engine: Engine, app: Celery, settings: Settings, pace: Pace, lock: Connection, stop: threading.Event
+) -> None:
+    while not stop.is_set():
+        # The lock lives in this session: when the session is gone, another scheduler may lead already.
+        lock.execute(text("SELECT 1"))
+        tick(engine, app, settings, pace)
+        stop.wait(settings.tick_seconds)
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set, so that a round in progress is finished."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
