@@ -1,6 +1,70 @@
-"""Lets tests import each other's helpers as ``tests.<module>`` from the repository root."""
+"""Lets tests import each other's helpers as ``tests.<module>``, and gives them real servers with a fresh database."""
 
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+import redis
+import sqlalchemy as sa
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from common.store.engine import open_engine
+from migrations.schema import upgrade
+from scheduler.embedded import EmbeddedStack, start_stack
+
+TEMPLATE = "flowcert_template"
+
+
+def _create(stack: EmbeddedStack, name: str, template: str) -> None:
+    _administer(stack, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+
+def _administer(stack: EmbeddedStack, statement: str) -> None:
+    engine = sa.create_engine(stack.urls.database_url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(statement))
+
+
+def _url(stack: EmbeddedStack, database: str) -> str:
+    return sa.make_url(stack.urls.database_url).set(database=database).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """Embedded servers for the whole session, with one upgraded database that every test's own is copied from."""
+    with start_stack(tmp_path_factory.mktemp("stack")) as servers:
+        _create(servers, TEMPLATE, "template1")
+        engine = open_engine(_url(servers, TEMPLATE))
+        upgrade(engine)
+        # PostgreSQL copies a database only while nobody is connected to it.
+        engine.dispose()
+        yield servers
+
+
+@pytest.fixture
+def database_url(stack: EmbeddedStack) -> Iterator[str]:
+    """URL of a database at head that nobody has used."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _create(stack, name, TEMPLATE)
+    yield _url(stack, name)
+    _administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    """Engine of the scheduler and the command line on a database at head that nobody has used."""
+    opened = open_engine(database_url)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def broker_url(stack: EmbeddedStack) -> str:
+    """Kombu URL of a Valkey server that holds nothing."""
+    path = stack.urls.broker_url.removeprefix("redis+socket://").partition("?")[0]
+    with redis.Redis(unix_socket_path=path) as client:
+        client.flushall()
+    return stack.urls.broker_url
