@@ -100,7 +100,6 @@ def load_or_prepare(
     flow_spec: FarnebackSpec | DisSpec,
     partition: Partition,
     max_bytes: int,
-    *,
     cache_dir: Path,
     expected_digest: str | None,
 ) -> PreparedClip:

@@ -75,6 +75,7 @@ def read_frames(path: Path, height: int, width: int, wanted: int | None, max_byt
         read, image = capture.read()
         if not read:
             break
+        # OpenCV 5.0 scales frames of another size to the size of the first; a build that does not must not pass.
         if shape is not None and image.shape != shape:
             raise RefusedError(f"changes its frame size from {_size(shape)} to {_size(image.shape)} on the way")
         shape = image.shape

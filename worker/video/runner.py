@@ -20,8 +20,9 @@ from worker.video.decoder import CPU_SECONDS, REFUSED
 
 WALL_SECONDS = 120.0
 
-# OpenCV reads "%" as an image sequence, "!" as a pipeline and "://" as a network address.
-_MAGIC = ("%", "!", "://")
+# OpenCV reads "%" as an image sequence and "!" as a pipeline. A network address cannot get through: Path joins its
+# slashes and absolute() puts a directory in front.
+_MAGIC = ("%", "!")
 
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
@@ -99,9 +100,9 @@ def _run(command: list[str], expected: int, wall_seconds: float) -> tuple[int | 
         try:
             # Bounded reads: a decoder taken over by its input cannot fill this process's memory.
             output = process.stdout.read(expected + 1)
-            lines = process.stderr.read(4096).decode(errors="replace").strip().splitlines()
             if len(output) > expected:
                 process.kill()
+            lines = process.stderr.read(4096).decode(errors="replace").strip().splitlines()
             status = process.wait()
         finally:
             timer.cancel()

@@ -1,0 +1,194 @@
+"""What a prepared clip promises: numbered coordinates, spread points, one digest, and a cache that never lies."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import structlog
+import torch
+
+from common.errors import ClipError, IntegrityError
+from common.features import parse_partition
+from common.jobspec import DisSpec, FarnebackSpec, SamplingSpec
+from worker import clip as clip_module
+from worker.clip import PreparedClip, frames_tensor, load_or_prepare, point_to_delta, prepare_clip
+from worker.warp import manipulated_frame
+
+LIMIT = 100_000_000
+FLOW = FarnebackSpec()
+GRID = parse_partition("grid:2x2")
+
+
+def tiny_clip() -> PreparedClip:
+    """Three frames of 2 by 2 pixels; two regions in the first flow, three in the second."""
+    frames = np.arange(36, dtype=np.uint8).reshape(3, 2, 2, 3)
+    labels = np.array([[[0, 0], [0, 1]], [[0, 1], [2, 2]]], np.int32)
+    return PreparedClip(frames, np.zeros((2, 2, 2, 2), np.float32), labels)
+
+
+def test_coordinates_are_numbered_by_flow_region_axis():
+    clip = tiny_clip()
+    assert clip.coordinate_sizes == (3, 3, 1, 1, 1, 1, 1, 1, 2, 2)
+    assert clip.coordinate_table.t.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 1]
+    assert clip.coordinate_table.k.tolist() == [0, 0, 1, 1, 0, 0, 1, 1, 2, 2]
+    assert clip.coordinate_table.axis.tolist() == [0, 1] * 5
+    assert clip.coordinate_offsets.tolist() == [0, 4, 10]
+
+
+def test_point_moves_exactly_its_regions():
+    clip = tiny_clip()
+    points = np.eye(10, dtype=np.int64) * 3
+    delta = point_to_delta(clip, points, 0.5, torch.float64)
+    assert delta.shape == (10, 2, 2, 2, 2)
+    table = clip.coordinate_table
+    for j, one in enumerate(delta):
+        region = torch.from_numpy(clip.labels[table.t[j]] == table.k[j])
+        expected = torch.zeros_like(one)
+        expected[table.t[j], table.axis[j]] = 1.5 * region
+        assert torch.equal(one, expected)
+        assert int((one != 0).sum()) == clip.coordinate_sizes[j]
+
+
+def test_tau_is_applied_in_float64_and_rounded_once():
+    delta = point_to_delta(tiny_clip(), np.full((1, 10), 3), 0.1, torch.float32)
+    assert float(delta[0, 0, 0, 0, 0]) == float(np.float32(3 * 0.1))
+
+
+@pytest.mark.parametrize("shape", [(10,), (1, 9), (1, 11)])
+def test_points_of_another_length_are_refused(shape):
+    with pytest.raises(ValueError, match="points have shape"):
+        point_to_delta(tiny_clip(), np.zeros(shape), 1.0, torch.float32)
+
+
+def test_digest_depends_on_every_array_shape_and_type():
+    clip = tiny_clip()
+    others = [
+        PreparedClip(clip.frames ^ (np.arange(36).reshape(clip.frames.shape) == 35), clip.flow, clip.labels),
+        PreparedClip(clip.frames.reshape(3, 4, 1, 3), clip.flow, clip.labels),
+        PreparedClip(clip.frames, clip.flow + np.float32(1e-6), clip.labels),
+        PreparedClip(clip.frames, clip.flow.astype(np.float64), clip.labels),
+        PreparedClip(clip.frames, clip.flow, clip.labels[::-1]),
+    ]
+    assert len({clip.digest, *(other.digest for other in others)}) == 6
+    assert clip.digest == tiny_clip().digest
+
+
+def test_frames_are_floats_between_0_and_1():
+    frames = frames_tensor(tiny_clip(), torch.float64)
+    assert frames.shape == (3, 3, 2, 2)
+    assert frames[1, 2, 0, 1].item() == 17 / 255
+
+
+def test_prepared_video_has_matching_arrays(write_video, sampling):
+    clip = prepare_clip(write_video(), sampling, FLOW, GRID, LIMIT)
+    assert clip.frames.shape == (8, 24, 32, 3)
+    assert clip.flow.shape == (7, 2, 24, 32)
+    assert clip.labels.shape == (7, 24, 32)
+    assert len(clip.coordinate_sizes) == 7 * 4 * 2
+
+
+def test_changing_one_flow_changes_the_next_frame_only(write_video, sampling):
+    clip = prepare_clip(write_video(), sampling, FLOW, GRID, LIMIT)
+    frames, flow = frames_tensor(clip, torch.float32), torch.from_numpy(clip.flow)
+    for t in range(7):
+        point = np.zeros((1, len(clip.coordinate_sizes)), np.int64)
+        point[0, clip.coordinate_table.t == t] = 2
+        delta = point_to_delta(clip, point, 0.5, torch.float32)[0]
+        changed = manipulated_frame(frames[:-1], frames[1:], flow, delta)
+        different = [not torch.equal(a, b) for a, b in zip(changed, frames[1:], strict=True)]
+        assert different == [step == t for step in range(7)]
+
+
+def load(path: Path, cache: Path, sampling: SamplingSpec, expected: str | None = None, **changes) -> PreparedClip:
+    arguments = {"flow_spec": FLOW, "partition": GRID} | changes
+    return load_or_prepare(path, sampling, max_bytes=LIMIT, cache_dir=cache, expected_digest=expected, **arguments)
+
+
+def test_second_load_comes_from_the_cache_unchanged(write_video, sampling, tmp_path, monkeypatch):
+    path, cache = write_video(), tmp_path / "deep" / "cache"
+    first = load(path, cache, sampling)
+    monkeypatch.setattr(clip_module, "prepare_clip", lambda *_: pytest.fail("prepared again"))
+    second = load(path, cache, sampling, first.digest)
+    assert second.digest == first.digest
+    np.testing.assert_array_equal(second.frames, first.frames)
+    assert [entry.suffix for entry in cache.iterdir()] == [".clip"]
+
+
+def test_same_bytes_under_another_name_share_one_entry(write_video, sampling, tmp_path):
+    path = write_video()
+    load(path, tmp_path / "cache", sampling)
+    load(path.rename(tmp_path / "moved.avi"), tmp_path / "cache", sampling)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_each_specification_has_its_own_entry(write_video, sampling, tmp_path):
+    path, cache = write_video(), tmp_path / "cache"
+    digests = {
+        load(path, cache, sampling).digest,
+        load(path, cache, SamplingSpec(frames=8, stride=2, height=24, width=32)).digest,
+        load(path, cache, sampling, flow_spec=DisSpec()).digest,
+        load(path, cache, sampling, partition=parse_partition("global")).digest,
+    }
+    assert len(digests) == len(list(cache.iterdir())) == 4
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1])])
+def test_damaged_entry_is_rebuilt(write_video, sampling, tmp_path, damage):
+    path, cache = write_video(), tmp_path / "cache"
+    digest = load(path, cache, sampling).digest
+    (entry,) = cache.iterdir()
+    whole = entry.read_bytes()
+    entry.write_bytes(damage(whole))
+    assert load(path, cache, sampling, digest).digest == digest
+    assert entry.read_bytes() == whole
+
+
+def test_changed_video_is_an_integrity_error_that_names_it(write_video, sampling, tmp_path):
+    path = write_video()
+    digest = load(path, tmp_path / "cache", sampling).digest
+    write_video(count=20)
+    with pytest.raises(IntegrityError, match=r"clip\.avi: file changed since it was prepared"):
+        load(path, tmp_path / "cache", sampling, digest)
+
+
+def test_video_that_is_gone_is_a_clip_error(sampling, tmp_path):
+    with pytest.raises(ClipError, match="does not exist"):
+        load(tmp_path / "gone.avi", tmp_path / "cache", sampling)
+
+
+def test_video_replaced_while_it_is_read_is_refused(write_video, sampling, tmp_path, monkeypatch):
+    path = write_video()
+
+    def prepare_and_replace(*arguments):
+        clip = prepare_clip(*arguments)
+        write_video(count=20)
+        return clip
+
+    monkeypatch.setattr(clip_module, "prepare_clip", prepare_and_replace)
+    with pytest.raises(ClipError, match="changed while"):
+        load(path, tmp_path / "cache", sampling)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_full_disk_is_logged_and_leaves_nothing_behind(write_video, sampling, tmp_path, monkeypatch):
+    def full(*_arguments, **_keywords):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path, cache = write_video(), tmp_path / "cache"
+    monkeypatch.setattr(Path, "replace", full)
+    with structlog.testing.capture_logs() as logs:
+        clip = load(path, cache, sampling)
+    assert clip.frames.shape == (8, 24, 32, 3)
+    assert [log["event"] for log in logs] == ["clip_cache.not_stored"]
+    assert list(cache.iterdir()) == []
+
+
+def test_cache_directory_that_is_a_file_costs_only_the_cache(write_video, sampling, tmp_path):
+    (tmp_path / "cache").write_text("in the way")
+    with structlog.testing.capture_logs() as logs:
+        load(write_video(), tmp_path / "cache", sampling)
+    assert {log["event"] for log in logs} == {"clip_cache.unreadable", "clip_cache.not_stored"}
