@@ -97,7 +97,6 @@ class Explored(_Document):
 
     stop: StopReason
     position: PointField | None = Field(description="last point evaluated when interrupted; None when exhausted")
-    untouched: bool = Field(default=False, description="interrupted before the first point")
     explored: int = Field(ge=0, description="points evaluated")
     reached: int = Field(ge=0, description="threshold in force at the end, a cost")
     undecided: int | None = Field(description="least cost of a point whose margin is too close to zero to call")

@@ -35,12 +35,7 @@ def explored(session: Session, video: Video, spec: JobSpec, task: Task, result: 
     counter = counter_of(video, spec)
     row = session.get_one(SubtreeRow, task.subtree_id)
     subtree = subtree_of(row)
-    if result.untouched:
-        done, rest = [], [subtree]
-    elif result.position is None:
-        done, rest = [subtree], []
-    else:
-        done, rest = _cut(counter, subtree, result.position, task)
+    done, rest = _done_and_left(counter, subtree, result.position, task)
     _check(counter, row, done, result, task)
     video.points_explored += result.explored
     if result.witness is not None:
@@ -49,7 +44,7 @@ def explored(session: Session, video: Video, spec: JobSpec, task: Task, result: 
     undecided = result.undecided is not None and result.undecided == lower
     if not rest:
         row.lower, row.undecided = lower, undecided
-    elif done:
+    else:
         row.split = True
         session.add_all(_row(row, part, lower=lower, undecided=undecided) for part in done)
         session.add_all(_row(row, part, lower=row.floor, undecided=False) for part in rest)

@@ -1,0 +1,72 @@
+"""Starts one worker on the servers named in the environment: ``python -m worker``.
+
+The parent is a Celery process that imports no torch and holds no connection; its one child (``worker.child``) does
+the work, since CUDA cannot be used on both sides of a fork. On SIGTERM the parent sets a flag that the child checks
+between batches: the child appends what it proved, and both end.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from typing import Any
+
+import structlog
+from celery import signals
+
+from common.celery_app import make_app
+from common.errors import FlowcertError, InputError
+from common.settings import Settings
+from common.store.engine import open_worker_engine
+from common.telemetry import configure_logs
+from common.wire import TASK_NAME
+from migrations.schema import require_head
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; exit 2 with one line when the environment or the schema is wrong."""
+    settings = Settings()
+    configure_logs(as_json=settings.log_json, level=settings.log_level)
+    try:
+        if not settings.database_url or not settings.broker_url:
+            raise InputError("FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", "set both, or use: flowcert worker")
+        engine = open_worker_engine(settings.database_url)
+        require_head(engine)
+        engine.dispose()
+    except FlowcertError as error:
+        structlog.get_logger().error("refused_to_start", reason=str(error))
+        return 2
+    _serve(settings, settings.broker_url)
+    return 0
+
+
+def _serve(settings: Settings, broker_url: str) -> None:
+    app = make_app(broker_url, task_seconds=settings.task_seconds)
+    stopping = multiprocessing.get_context("fork").Event()
+    child: list[Any] = []
+
+    @signals.worker_process_init.connect(weak=False)
+    def begin(**_: object) -> None:
+        from worker.child import Child
+
+        child.append(Child(settings, stopping))
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def stop(**_: object) -> None:
+        stopping.set()
+
+    @app.task(name=TASK_NAME)
+    def work(protocol: int, task: int) -> None:
+        child[0].receive(protocol, task)
+
+    if "torch" in sys.modules:
+        raise RuntimeError("the parent of a worker must not import torch: CUDA does not survive a fork")
+    app.Worker(
+        hostname=f"worker-{os.getpid()}@%h", loglevel=settings.log_level, optimization="fair",
+        without_gossip=True, without_mingle=True, without_heartbeat=True, quiet=True,
+    ).start()  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Keeps what tasks share between each other: the loaded model, the clips last used, and their evaluators."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from common.game import Game
+from common.jobspec import JobSpec, ModelSpec
+from common.settings import Settings
+from common.wire import Claim
+from worker.clip import PreparedClip, load_or_prepare
+from worker.judge import Judge
+from worker.models import LoadedModel, load_model
+from worker.plain import PlainEvaluator
+
+#: Clips kept in memory; a worker seldom has tasks of more than a few at once.
+_CLIPS = 8
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Workbench:
+    """One worker process's tools; everything on it can be rebuilt from a claim."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._clips: OrderedDict[tuple[str, str], PreparedClip] = OrderedDict()
+        self._judges: OrderedDict[tuple[str, str], Judge] = OrderedDict()
+
+    def model(self, spec: ModelSpec) -> LoadedModel:
+        """The job's model, loaded once; raises InputError when it is not the pinned one."""
+        return _kept(self._models, spec.model_dump_json(), 2, lambda: load_model(spec, self.device))
+
+    def clip(self, claim: Claim) -> PreparedClip:
+        """The task's prepared clip; raises ClipError when unusable, IntegrityError when not the one first prepared."""
+        spec = claim.spec
+
+        def prepare() -> PreparedClip:
+            return load_or_prepare(
+                Path(claim.video), spec.sampling, spec.flow, spec.partition,
+                self.settings.max_clip_bytes, self.settings.cache_dir, claim.clip_digest,
+            )  # fmt: skip
+
+        if claim.clip_digest is None:
+            return prepare()
+        return _kept(self._clips, _key(claim), _CLIPS, prepare)
+
+    def judge(self, claim: Claim) -> Judge:
+        """The judge of the task's grid points, for the labelled class."""
+
+        def build() -> Judge:
+            plain = self.plain(claim, self.clip(claim))
+            return Judge(plain, plain, claim.spec.model.classes.index(claim.label))
+
+        return build() if claim.clip_digest is None else _kept(self._judges, _key(claim), _CLIPS, build)
+
+    def plain(self, claim: Claim, clip: PreparedClip) -> PlainEvaluator:
+        """The plain evaluation of a clip."""
+        module = self.model(claim.spec.model).module
+        return PlainEvaluator(clip, module, float(claim.spec.tau), self.device, self.settings.batch_points)
+
+    def game(self, spec: JobSpec, clip: PreparedClip) -> Game:
+        """The clip's game."""
+        return Game(clip.coordinate_sizes, spec.norm, spec.cap)
+
+
+def _key(claim: Claim) -> tuple[str, str]:
+    return f"{claim.clip_digest}:{claim.label}", claim.spec.digest()
+
+
+def _kept(shelf: OrderedDict[Key, Value], key: Key, most: int, make: Callable[[], Value]) -> Value:
+    """Take a value from a shelf, or make it and put the least recently used one away."""
+    if key not in shelf:
+        shelf[key] = make()
+        if len(shelf) > most:
+            shelf.popitem(last=False)
+    shelf.move_to_end(key)
+    return shelf[key]

@@ -1,0 +1,78 @@
+"""Explores one subtree: every wanted point once, depth first, in batches, and reports what that proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from common.game import Game, Point, Subtree, points
+from common.vocab import StopReason
+from worker.judge import Call, Judge
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked: the subtree's points with ``floor ≤ cost < threshold``."""
+
+    subtree: Subtree
+    floor: int
+    threshold: int
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What an exploration proved; see ``common.wire.Explored``, whose fields these are.
+
+    ``adversarial`` is the cheapest adversarial point found, not yet replayed; its cost is ``reached``.
+    """
+
+    stop: StopReason
+    position: Point | None
+    explored: int
+    reached: int
+    undecided: int | None
+    adversarial: Point | None
+
+
+def explore(
+    game: Game,
+    task: Task,
+    judge: Judge,
+    *,
+    batch: int,
+    incumbent: Callable[[], int | None],
+    interrupted: Callable[[int], StopReason | None],
+) -> Exploration:
+    """Explore a subtree until it is exhausted or ``interrupted`` (given the points explored) names a reason to stop.
+
+    ``incumbent`` gives the clip's best known upper bound, a cost; points that cost as much are no longer wanted.
+    Pruning uses h = 0 only: no point below the final ``reached`` and at or before ``position`` is left out.
+    """
+    reached = task.threshold
+    undecided: int | None = None
+    adversarial: Point | None = None
+    position: Point | None = None
+    explored = 0
+    listing = points(game, task.subtree, task.floor, lambda: reached)
+    while True:
+        upper = incumbent()
+        if upper is not None and task.floor <= upper < reached:
+            reached, adversarial = upper, None
+        chunk = list(islice(listing, batch))
+        if not chunk:
+            return Exploration(StopReason.EXHAUSTED, None, explored, reached, undecided, adversarial)
+        calls = judge.judge([point for point, _ in chunk]).calls
+        explored += len(chunk)
+        position = chunk[-1][0]
+        for index in np.flatnonzero(calls != Call.SAFE):
+            point, cost = chunk[int(index)]
+            if calls[index] == Call.UNDECIDED:
+                undecided = cost if undecided is None else min(undecided, cost)
+            elif cost < reached:
+                reached, adversarial = cost, point
+        reason = interrupted(explored)
+        if reason is not None:
+            return Exploration(reason, position, explored, reached, undecided, adversarial)

@@ -1,0 +1,81 @@
+"""Speaks to PostgreSQL as the narrow worker role: claim, beat and append, three functions and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Engine, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import OperationalError
+
+from common.wire import Attacked, BeatReply, Claim, Explored, Prepared, WorkerInfo
+
+log = structlog.get_logger()
+#: How long a claim or an append waits for a database that is away; its statements may be repeated safely.
+PATIENCE_SECONDS = 60.0
+
+_CLAIM = text("SELECT worker_claim(:task, :worker, :lease)")
+_BEAT = text("SELECT worker_beat(:worker, :info, :task, :attempt, :lease)").bindparams(bindparam("info", type_=JSONB))
+_APPEND = text(
+    "SELECT worker_append(:task, :attempt, :worker, :payload, :seconds, :error, :final)"
+).bindparams(bindparam("payload", type_=JSONB(none_as_null=True)))  # fmt: skip
+
+Value = TypeVar("Value")
+
+
+class WorkerStore:
+    """The database as one worker sees it; every call opens and closes its own connection."""
+
+    def __init__(self, engine: Engine, worker: str, lease_seconds: float) -> None:
+        self._engine = engine
+        self._worker = worker
+        self._lease = lease_seconds
+
+    def claim(self, task: int) -> Claim | None:
+        """Claim a task, or None when it is not to be had: its message was stale."""
+        document = self._patiently(_CLAIM, task=task, worker=self._worker, lease=self._lease)
+        return None if document is None else Claim.model_validate(document)
+
+    def beat(self, info: WorkerInfo, task: int | None, attempt: int | None) -> BeatReply:
+        """Show the worker alive and extend its task's lease; raises OperationalError when the database is away."""
+        parameters = {"info": info.model_dump(mode="json"), "task": task, "attempt": attempt}
+        return BeatReply.model_validate(self._execute(_BEAT, worker=self._worker, lease=self._lease, **parameters))
+
+    def append(self, claim: Claim, result: Prepared | Attacked | Explored, seconds: float) -> str:
+        """Append a result; returns ``accepted`` or ``late``."""
+        return self._end(claim, payload=result.model_dump(mode="json"), seconds=seconds)
+
+    def give_up(self, claim: Claim, error: str, *, final: bool) -> str:
+        """End an attempt with an error: for good when ``final``, to be tried again otherwise."""
+        return self._end(claim, error=error, final=final)
+
+    def _end(self, claim: Claim, **outcome: Any) -> str:
+        defaults = {"payload": None, "seconds": None, "error": None, "final": False}
+        parameters = {**defaults, **outcome, "task": claim.task, "attempt": claim.attempt, "worker": self._worker}
+        return str(self._patiently(_APPEND, **parameters))
+
+    def _execute(self, statement: Any, **parameters: Any) -> Any:
+        with self._engine.begin() as connection:
+            return connection.execute(statement, parameters).scalar()
+
+    def _patiently(self, statement: Any, **parameters: Any) -> Any:
+        """Execute, waiting for a database that is away; all three functions are safe to repeat."""
+        return patiently(lambda: self._execute(statement, **parameters))
+
+
+def patiently(call: Callable[[], Value]) -> Value:
+    """Repeat a call while the database is away, up to ``PATIENCE_SECONDS``."""
+    limit = time.monotonic() + PATIENCE_SECONDS
+    pause = 0.1
+    while True:
+        try:
+            return call()
+        except OperationalError as error:
+            if time.monotonic() > limit:
+                raise
+            log.warning("database_away", reason=str(error.orig).strip().splitlines()[0])
+        time.sleep(pause)
+        pause = min(pause * 2, 5.0)
