@@ -56,7 +56,12 @@ def subtree_of(row: SubtreeRow) -> Subtree:
     return Subtree(POINT.validate_python(row.prefix), row.first, row.last)
 
 
-def _cut(counter: PointCounter, subtree: Subtree, position: Point, task: Task) -> tuple[list[Subtree], list[Subtree]]:
+def _done_and_left(
+    counter: PointCounter, subtree: Subtree, position: Point | None, task: Task
+) -> tuple[list[Subtree], list[Subtree]]:
+    """Parts of the subtree up to the position and after it; all of it is done when there is no position."""
+    if position is None:
+        return [subtree], []
     try:
         return cut(counter.game, subtree, position)
     except ValueError as error:

@@ -154,10 +154,25 @@ def test_everything_killed_at_once_and_the_pid_files_taken_over_by_strangers(dat
         os.kill(pid, signal.SIGKILL)
     finish(launcher)
     assert gone(pids)
-    for name in ("postgres/postmaster.pid", "run/.s.PGSQL.5432.lock"):
-        path = data_dir / "servers" / name
-        path.write_text(path.read_text().replace(str(pids[0]), str(os.getpid()), 1))
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        for name in ("postgres/postmaster.pid", "run/.s.PGSQL.5432.lock"):
+            path = data_dir / "servers" / name
+            path.write_text(path.read_text().replace(str(pids[0]), str(stranger.pid), 1))
+        kept = holds_its_row(data_dir)
+        stranger.kill()
+    assert kept
+
+
+def test_a_new_owner_waits_until_the_servers_of_a_killed_one_are_gone(data_dir: Path) -> None:
+    launcher = launch(data_dir)
+    _, pids = announced(launcher)
+    os.kill(pids[0], signal.SIGSTOP)
+    launcher.kill()
+    finish(launcher)
+    threading.Timer(0.5, os.kill, (pids[0], signal.SIGCONT)).start()
+    assert alive(pids[0])
     assert holds_its_row(data_dir)
+    assert gone(pids, 0.0)
 
 
 def test_a_launcher_killed_during_initdb_leaves_nothing_in_the_way(empty: Path) -> None:
@@ -178,6 +193,7 @@ def test_a_launcher_killed_during_initdb_leaves_nothing_in_the_way(empty: Path) 
 def test_ctrl_c_reaches_the_launcher_only_and_it_stops_the_servers_in_order(data_dir: Path) -> None:
     launcher = launch(data_dir)
     _, pids = announced(launcher)
+    assert all(os.getpgid(pid) != launcher.pid for pid in pids)
     os.killpg(launcher.pid, signal.SIGINT)
     assert finish(launcher) != 0
     assert gone(pids, 0.0)
