@@ -41,6 +41,13 @@ _POSTGRES_SETTINGS = {
 }
 
 
+def begin_logs(layout: Layout) -> None:
+    """Begin new logs and keep those of the previous run, so that an error is never explained by an older one."""
+    for log in (layout.postgres_log, layout.valkey_log):
+        if log.exists():
+            log.replace(log.with_suffix(".previous.log"))
+
+
 def make_cluster(binaries: Binaries, layout: Layout, servers_lock: int) -> None:
     """Run ``initdb`` unless a finished cluster is there; an interrupted one is thrown away and made again.
 
@@ -195,5 +202,7 @@ def _launch(
 def _why(log: Path) -> str:
     """Return the line of the log's end that says most: the last fatal one, or else the last."""
     lines = [line.strip() for line in log.read_bytes()[-4000:].decode(errors="replace").splitlines() if line.strip()]
-    fatal = [line for line in lines if "FATAL" in line or "error" in line]
-    return (fatal or lines or ["it said nothing"])[-1]
+    fatal = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "error"))]
+    # Each of our own attempts to connect to a server that is not ready leaves a fatal line, which explains nothing.
+    telling = [line for line in fatal if "the database system is" not in line]
+    return (telling or lines or ["it said nothing"])[-1]

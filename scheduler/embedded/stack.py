@@ -112,6 +112,7 @@ def _own(layout: Layout, lock: int) -> EmbeddedStack:
             layout.ready_file.unlink(missing_ok=True)
             make_run_dir(run_dir)
             owned.callback(shutil.rmtree, run_dir, ignore_errors=True)
+            servers.begin_logs(layout)
             servers.make_cluster(binaries, layout, servers_lock)
             valkey = servers.start_valkey(binaries, layout, run_dir, servers_lock)
             owned.callback(servers.stop, valkey, signal.SIGTERM)

@@ -154,7 +154,7 @@ def test_everything_killed_at_once_and_the_pid_files_taken_over_by_strangers(dat
         os.kill(pid, signal.SIGKILL)
     finish(launcher)
     assert gone(pids)
-    with subprocess.Popen(["sleep", "60"]) as stranger:
+    with subprocess.Popen(["sleep", "15"]) as stranger:
         for name in ("postgres/postmaster.pid", "run/.s.PGSQL.5432.lock"):
             path = data_dir / "servers" / name
             path.write_text(path.read_text().replace(str(pids[0]), str(stranger.pid), 1))
