@@ -28,17 +28,17 @@ _LEADER_LOCK = 0x6C656164
 
 def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
     """Run one round; each step is one transaction, and any of them may be repeated after a crash."""
-    with Session(engine) as session, session.begin():
+    with Session(engine, autoflush=False) as session, session.begin():
         reap(session, settings.max_attempts)
     merged = BATCH
     while merged == BATCH:
-        with Session(engine) as session, session.begin():
+        with Session(engine, autoflush=False) as session, session.begin():
             merged = merge_returned(session, pace)
-    with Session(engine) as session, session.begin():
+    with Session(engine, autoflush=False) as session, session.begin():
         workers = live_workers(session, settings.lease_seconds)
         _plan_all(session, pace, room=max(workers, 1) * settings.window)
         _finish_jobs(session)
-    with Session(engine) as session, session.begin():
+    with Session(engine, autoflush=False) as session, session.begin():
         ids = choose(session, workers, settings.window)
     if ids:
         send(app, ids)
