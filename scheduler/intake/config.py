@@ -1,0 +1,174 @@
+"""Decides what a user may ask for: the fields of ``flowcert submit``, from options and from a configuration file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from common.errors import InputError
+from common.features import parse_partition
+from common.jobspec import Pixels, first_problem
+from common.vocab import Norm
+
+#: Points a clip may cost before it is left open, unless the user says otherwise.
+DEFAULT_BUDGET = 200_000
+_PATHS = ("dataset", "root", "weights")
+#: What the parts of a job call a field, where the user knows it by another name.
+_USER_NAMES = {"args": "model_args", "height": "size", "width": "size", "name": "model"}
+
+
+class JobConfig(BaseModel):
+    """Everything a user says of a job; the fields are the options, and the keys of a configuration file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str = Field(min_length=1)
+    root: str | None = None
+    label: str | None = Field(default=None, min_length=1)
+    only: tuple[str, ...] = Field(default=(), alias="class")
+    limit: int | None = Field(default=None, ge=1)
+    model: str = Field(min_length=1)
+    weights: str = Field(min_length=1)
+    model_args: dict[str, Any] = Field(default_factory=dict)
+    classes: tuple[str, ...] | None = Field(default=None, min_length=2)
+    frames: int | None = Field(default=None, ge=2, le=1024)
+    stride: int | None = Field(default=None, ge=1)
+    size: str | None = Field(default=None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")
+    flow: Literal["farneback", "dis"] = "farneback"
+    flow_args: dict[str, Any] = Field(default_factory=dict)
+    features: str
+    norm: Norm
+    tau: Pixels
+    radius: Pixels
+    cap: int | None = Field(default=None, ge=1, le=120)
+    budget: int = Field(default=DEFAULT_BUDGET, ge=1, lt=2**63)
+
+    @field_validator("features")
+    @classmethod
+    def _known_partition(cls, text: str) -> str:
+        return str(parse_partition(text))
+
+    @field_validator("only", mode="before")
+    @classmethod
+    def _one_or_more(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _named_classes(cls, given: Any) -> Any:
+        return read_classes(given) if isinstance(given, str) else given
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names is not None and len(set(names)) < len(names):
+            raise InputError("classes", "a class is named twice")
+        return names
+
+    @field_validator("model_args", "flow_args", mode="before")
+    @classmethod
+    def _json_object(cls, given: Any, info: Any) -> Any:
+        try:
+            return json.loads(given) if isinstance(given, str) else json.loads(json.dumps(given, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InputError(str(info.field_name), f"is not a JSON object: {error}") from error
+
+    @property
+    def height_width(self) -> tuple[int, int] | None:
+        """Frame height and width in pixels, where given."""
+        if self.size is None:
+            return None
+        height, width = self.size.split("x")
+        return int(height), int(width)
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A validated request, which remembers where each field came from, so that problems can be named there."""
+
+    config: JobConfig
+    file: Path | None
+    from_file: frozenset[str]
+
+    def at(self, field: str) -> str:
+        """Name a field as the user wrote it: the option, or the file and its key."""
+        return _name(field, self.file, self.from_file)
+
+    def located(self, problem: InputError | ValidationError) -> InputError:
+        """Restate a problem of a job's part at the option or key it comes from."""
+        return _located(problem, self.file, self.from_file)
+
+
+def read_request(options: Mapping[str, Any], file: Path | None) -> JobRequest:
+    """Join options (those that are not None) with a configuration file, which they override; validate the whole.
+
+    Relative paths in the file start at the file's folder. Raises InputError, one line naming the option or the file
+    and its key.
+    """
+    from_file = {} if file is None else _read_file(file)
+    given = {key: value for key, value in options.items() if value is not None}
+    origin = frozenset(from_file.keys() - given.keys())
+    try:
+        return JobRequest(JobConfig.model_validate({**from_file, **given}), file, origin)
+    except ValidationError as error:
+        raise _located(error, file, origin) from error
+
+
+def read_classes(text: str) -> tuple[str, ...]:
+    """Read class names from a file, one a line with or without UCF101's number in front, or a list with commas."""
+    path = Path(text).expanduser()
+    if not path.is_file():
+        if "," not in text:
+            raise InputError("classes", f"{text!r} is neither a file nor class names separated by commas")
+        return tuple(name.strip() for name in text.split(",") if name.strip())
+    try:
+        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("classes", f"{path}: cannot be read as text") from error
+    return tuple(" ".join(words[1:] if len(words) > 1 and words[0].isdigit() else words) for words in lines)
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError("--config", f"{file}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError("--config", f"{file}: is not YAML: {reason}") from error
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise InputError("--config", f"{file}: must hold fields and their values, such as 'tau: 1'")
+    base = file.absolute().parent
+    for key in _PATHS:
+        if isinstance(document.get(key), str):
+            document[key] = str(base / Path(document[key]).expanduser())
+    if isinstance(document.get("classes"), str) and (base / document["classes"]).is_file():
+        document["classes"] = str(base / document["classes"])
+    return document
+
+
+def _name(field: str, file: Path | None, from_file: frozenset[str]) -> str:
+    if field in from_file:
+        return f"{file}: {field}"
+    return "DATASET" if field == "dataset" else f"--{field.replace('_', '-')}"
+
+
+def _located(problem: InputError | ValidationError, file: Path | None, from_file: frozenset[str]) -> InputError:
+    if isinstance(problem, ValidationError):
+        detail = problem.errors()[0]
+        if detail["type"] == "missing":
+            return InputError(_name(str(detail["loc"][0]), file, from_file), "is required")
+        if detail["type"] == "extra_forbidden":
+            known = ", ".join(field.alias or name for name, field in JobConfig.model_fields.items())
+            return InputError(_name(str(detail["loc"][0]), file, from_file), f"is no field of a job; known: {known}")
+        problem = first_problem(problem)
+    # Some parts already name the option; a nested field is named by the option it is given in.
+    field, _, inner = problem.where.removeprefix("--").replace("-", "_").partition(".")
+    where = _name(_USER_NAMES.get(field, field), file, from_file)
+    return InputError(f"{where}: {inner}" if inner else where, problem.problem)

@@ -1,0 +1,118 @@
+"""Decides whether a request is a job that can be worked on, before anything is stored: builds and checks its spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from common.errors import InputError
+from common.features import Partition, PartitionKind
+from common.game import Game, PointCounter, cost_of_radius, distance
+from common.jobspec import DisSpec, FarnebackSpec, JobSpec, ModelSpec, SamplingSpec
+from common.wire import coordinate_sizes, run_lengths
+from scheduler.intake.config import JobRequest
+from scheduler.intake.model import check_model
+
+
+def build_spec(request: JobRequest) -> JobSpec:
+    """Complete a request by what the weights say, and check that its game is one that can be explored.
+
+    Runs the model once, in a process of its own. Raises InputError, one line at the option or key that is wrong.
+    """
+    config = request.config
+    flow = _flow(request)
+    # Links are kept: a weights file's suffix says its type, and the file a link leads to may have none.
+    weights = Path(config.weights).expanduser().absolute()
+    answer = check_model(request, weights)
+    try:
+        spec = JobSpec(
+            dataset=str(Path(config.dataset).expanduser().resolve()),
+            model=ModelSpec(
+                name=config.model,
+                weights=str(weights),
+                args=answer.args,
+                classes=answer.classes,
+                sha256=answer.sha256,
+            ),
+            sampling=SamplingSpec(
+                frames=answer.frames, stride=config.stride, height=answer.height, width=answer.width
+            ),
+            flow=flow,
+            features=config.features,
+            norm=config.norm,
+            tau=config.tau,
+            radius=config.radius,
+            cap=config.cap,
+        )  # fmt: skip
+        check_game(spec)
+    except (ValidationError, InputError) as error:
+        raise request.located(error) from error
+    return spec
+
+
+def check_game(spec: JobSpec) -> None:
+    """Refuse a partition the frames cannot have, a radius below the cheapest manipulation, and a game too large.
+
+    The regions of superpixels follow from each clip's flow: their games are checked clip by clip, when prepared.
+    """
+    height, width = spec.sampling.height, spec.sampling.width
+    spec.partition.check(height, width)
+    regions = region_sizes(spec.partition, height, width)
+    if regions is None:
+        return
+    flows = [run_lengths(regions)] * (spec.sampling.frames - 1)
+    limit = cost_of_radius(spec.norm, spec.tau, spec.radius)
+    game = Game(coordinate_sizes(flows), spec.norm, spec.cap)
+    cheapest = min(game.step_cost(coordinate, 1) for coordinate in range(len(game.sizes)))
+    if cheapest > limit:
+        least = distance(spec.norm, spec.tau, cheapest)
+        raise InputError(
+            "radius",
+            f"{spec.radius} px is below the cheapest manipulation ({least:g} px {spec.norm} for one step of"
+            f" {spec.features}); nothing would be explored",
+        )
+    PointCounter(game, limit)
+
+
+def region_sizes(partition: Partition, height: int, width: int) -> list[int] | None:
+    """Pixels of each region of one flow, where the frame size alone decides them; None for superpixels.
+
+    A grid's rows are near-equal, as workers divide them: pixel row ``y`` of H lies in grid row ``⌊y·R/H⌋``.
+    """
+    match partition.kind:
+        case PartitionKind.GLOBAL:
+            return [height * width]
+        case PartitionKind.PIXEL:
+            return [1] * (height * width)
+        case PartitionKind.GRID:
+            rows, columns = _parts(height, partition.rows), _parts(width, partition.columns)
+            return [row * column for row in rows for column in columns]
+        case PartitionKind.SUPERPIXEL:
+            return None
+
+
+def _parts(pixels: int, parts: int) -> list[int]:
+    sizes = [0] * parts
+    for pixel in range(pixels):
+        sizes[pixel * parts // pixels] += 1
+    return sizes
+
+
+def _flow(request: JobRequest) -> FarnebackSpec | DisSpec:
+    args: dict[str, Any] = request.config.flow_args
+    where = request.at("flow_args")
+    if "method" in args:
+        raise InputError(where, "the method is chosen by flow, not here")
+    kind = FarnebackSpec if request.config.flow == "farneback" else DisSpec
+    try:
+        return kind.model_validate(args)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        name = ".".join(str(part) for part in detail["loc"])
+        known = ", ".join(sorted(kind.model_fields.keys() - {"method"}))
+        problem = f"is no argument of {request.config.flow}; known: {known}"
+        if detail["type"] != "extra_forbidden":
+            problem = f"{detail['msg'][0].lower()}{detail['msg'][1:]} (given: {detail['input']!r})"
+        raise InputError(f"{where}: {name}", problem) from error
