@@ -8,7 +8,7 @@ import threading
 import structlog
 from celery import Celery
 from sqlalchemy import Connection, Engine, exists, func, select, text, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from common.settings import Settings
@@ -83,7 +83,7 @@ def lead(engine: Engine, app: Celery, settings: Settings, stop: threading.Event)
                     log.info("leading")
                     _rounds(engine, app, settings, pace, lock, stop)
                     lock.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LEADER_LOCK})
-        except OperationalError as error:
+        except (InterfaceError, OperationalError) as error:
             log.warning("database_unreachable", reason=str(error.orig).strip().splitlines()[0])
         stop.wait(1.0)
 

@@ -27,4 +27,4 @@ class Pace:
         points, seconds = self._totals.get(job_id, (0.0, 0.0))
         if seconds <= 0:
             return FIRST_TASK_POINTS
-        return max(FIRST_TASK_POINTS, round(points / seconds * self.task_seconds / 2))
+        return max(1, round(points / seconds * self.task_seconds / 2))

@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from common.errors import FlowcertError
 from common.settings import Settings
@@ -73,7 +73,7 @@ class Child:
         except FlowcertError as error:
             log.warning("task_refused", video=claim.video, reason=str(error))
             self._store.give_up(claim, str(error), final=True)
-        except OperationalError:
+        except (InterfaceError, OperationalError):
             raise
         except Exception as error:  # Whatever it was, another attempt or another worker may do better.
             log.exception("task_failed", video=claim.video)

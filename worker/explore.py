@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +12,11 @@ import numpy as np
 from common.game import Game, Point, Subtree, points
 from common.vocab import StopReason
 from worker.judge import Call, Judge
+
+#: Points of a task's first batch; later ones grow while they are quick and shrink when they are slow, so that even a
+#: model of one point a second notices within seconds that it should stop.
+FIRST_BATCH = 4
+QUICK_SECONDS, SLOW_SECONDS = 0.2, 1.0
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,13 @@ def explore(
     task: Task,
     judge: Judge,
     *,
-    batch: int,
+    most_batch: int,
     incumbent: Callable[[], int | None],
     interrupted: Callable[[int], StopReason | None],
 ) -> Exploration:
     """Explore a subtree until it is exhausted or ``interrupted`` (given the points explored) names a reason to stop.
 
+    Points are evaluated in batches of at most ``most_batch``.
     ``incumbent`` gives the clip's best known upper bound, a cost; points that cost as much are no longer wanted.
     Pruning uses h = 0 only: no point below the final ``reached`` and at or before ``position`` is left out.
     """
@@ -56,6 +63,7 @@ def explore(
     adversarial: Point | None = None
     position: Point | None = None
     explored = 0
+    batch = min(FIRST_BATCH, most_batch)
     listing = points(game, task.subtree, task.floor, lambda: reached)
     while True:
         upper = incumbent()
@@ -64,7 +72,9 @@ def explore(
         chunk = list(islice(listing, batch))
         if not chunk:
             return Exploration(StopReason.EXHAUSTED, None, explored, reached, undecided, adversarial)
+        begun = time.monotonic()
         calls = judge.judge([point for point, _ in chunk]).calls
+        batch = _next_batch(batch, most_batch, time.monotonic() - begun)
         explored += len(chunk)
         position = chunk[-1][0]
         for index in np.flatnonzero(calls != Call.SAFE):
@@ -76,3 +86,10 @@ def explore(
         reason = interrupted(explored)
         if reason is not None:
             return Exploration(reason, position, explored, reached, undecided, adversarial)
+
+
+def _next_batch(batch: int, most: int, seconds: float) -> int:
+    """Choose the next batch's size from how long the last one took."""
+    if seconds < QUICK_SECONDS:
+        return min(batch * 2, most)
+    return max(batch // 2, 1) if seconds > SLOW_SECONDS else batch

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from common.wire import Claim, WorkerInfo
 from worker.store import WorkerStore
@@ -55,7 +55,7 @@ class Heart:
             reply = self._store.beat(
                 self._info(), None if claim is None else claim.task, None if claim is None else claim.attempt
             )
-        except OperationalError as error:
+        except (InterfaceError, OperationalError) as error:
             log.warning("beat_missed", reason=str(error.orig).strip().splitlines()[0])
             if time.monotonic() - self._last_beat > self._lease_seconds:
                 self.wanted = False

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from common.wire import Attacked, BeatReply, Claim, Explored, Prepared, WorkerInfo
 
@@ -73,7 +73,7 @@ def patiently(call: Callable[[], Value]) -> Value:
     while True:
         try:
             return call()
-        except OperationalError as error:
+        except (InterfaceError, OperationalError) as error:
             if time.monotonic() > limit:
                 raise
             log.warning("database_away", reason=str(error.orig).strip().splitlines()[0])

@@ -87,7 +87,7 @@ def _explore(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted: 
         bench.game(claim.spec, bench.clip(claim)),
         Task(claim.subtree(), claim.floor, claim.threshold),
         bench.judge(claim),
-        batch=bench.settings.batch_points,
+        most_batch=bench.settings.batch_points,
         incumbent=incumbent,
         interrupted=stop,
     )
