@@ -1,0 +1,130 @@
+"""Decides how the options of a job are written on the command line; configuration files have the same names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from common.jobspec import JobSpec
+from common.settings import Settings
+from scheduler.cli.output import note
+from scheduler.cli.servers import Servers, external_urls
+from scheduler.intake import FoundClip, build_spec, find_clips, read_request, submit, usable
+
+_CLIPS, _MODEL, _GAME = "Which clips", "The classifier", "The game"
+
+Dataset = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATASET", help="Folder <Class>/<clip>, a list of such clips (.txt, .csv), or a video file."
+    ),
+]  # fmt: skip
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="YAML file of the same fields; options override it.")
+]
+Root = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Where a list's entries start [its folder].", rich_help_panel=_CLIPS)
+]
+Label = Annotated[
+    str | None,
+    typer.Option(metavar="CLASS", help="Class of a single video [its folder's name].", rich_help_panel=_CLIPS),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--class", metavar="CLASS", help="Only clips of this class; repeatable.", rich_help_panel=_CLIPS),
+]
+Limit = Annotated[
+    int | None, typer.Option(metavar="N", help="Only the first N clips of each class.", rich_help_panel=_CLIPS)
+]
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Registered model, or module:callable of a factory.", rich_help_panel=_MODEL),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Weights: .safetensors, or a .pt/.pth state dict.", rich_help_panel=_MODEL),
+]
+ModelArgs = Annotated[
+    str | None, typer.Option(metavar="JSON", help="Arguments of the model's constructor.", rich_help_panel=_MODEL)
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|A,B", help="Class names in the order of the logits [from the weights].", rich_help_panel=_MODEL
+    ),
+]
+Frames = Annotated[
+    int | None, typer.Option(metavar="N", help="Frames a clip [from the weights].", rich_help_panel=_MODEL)
+]
+Stride = Annotated[
+    int | None, typer.Option(metavar="N", help="Take every N-th frame [spread evenly].", rich_help_panel=_MODEL)
+]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="HxW", help="Frame height and width, in pixels [from the weights].", rich_help_panel=_MODEL),
+]
+Flow = Annotated[str | None, typer.Option(metavar="NAME", help="farneback or dis [farneback].", rich_help_panel=_GAME)]
+FlowArgs = Annotated[
+    str | None, typer.Option(metavar="JSON", help="Parameters of the flow method.", rich_help_panel=_GAME)
+]
+Features = Annotated[
+    str | None,
+    typer.Option(metavar="PARTITION", help="global, grid:RxC, superpixel:K or pixel.", rich_help_panel=_GAME),
+]
+Norm = Annotated[str | None, typer.Option(metavar="NORM", help="L1, L2 or Linf.", rich_help_panel=_GAME)]
+Tau = Annotated[
+    str | None, typer.Option(metavar="PX", help="Size of an atomic manipulation, in pixels.", rich_help_panel=_GAME)
+]
+Radius = Annotated[
+    str | None, typer.Option(metavar="PX", help="Search radius, in pixels of the norm.", rich_help_panel=_GAME)
+]
+Cap = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Most manipulations of any one coordinate [no limit].", rich_help_panel=_GAME),
+]
+Budget = Annotated[
+    int | None,
+    typer.Option(metavar="POINTS", help="Points a clip may cost before it is left open [200000].",
+                 rich_help_panel=_GAME),
+]  # fmt: skip
+
+Job = Annotated[str, typer.Argument(metavar="[JOB]", help="Number of the job, or latest.")]
+AsJson = Annotated[bool, typer.Option("--json", help='Print strict JSON; infinite is "inf", unknown is null.')]
+Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Worker processes [2, or 1 on a single core].")]
+
+
+def take_request(parameters: dict[str, Any], settings: Settings) -> tuple[JobSpec, list[FoundClip], int]:
+    """Turn a command's parameters into a checked specification, its clips and its budget; starts no server.
+
+    Raises InputError, one line naming the option, file or field that is wrong.
+    """
+    external_urls(settings)
+    names = {"only": "class"}
+    options = {names.get(key, key): value for key, value in parameters.items() if value not in (None, [])}
+    file = options.pop("config", None)
+    options.pop("workers", None)
+    request = read_request(options, file)
+    config = request.config
+    dataset = Path(config.dataset).expanduser().resolve()
+    root = None if config.root is None else Path(config.root).expanduser()
+    clips = find_clips(dataset, root=root, label=config.label)
+    spec = build_spec(request)
+    return spec, usable(clips, spec.model.classes, only=config.only, limit=config.limit), config.budget
+
+
+def hand_in(servers: Servers, spec: JobSpec, clips: list[FoundClip], budget: int) -> int:
+    """Submit, and say what that changed; returns the job's id."""
+    done = submit(servers.engine, spec, clips, budget)
+    said = [f"job {done.job_id}: {'new' if done.created else 'resumed'}, {done.added} clips added"]
+    for count, what in ((done.resumed, "go on"), (done.retried, "tried again"), (done.reopened, "reopened")):
+        if count:
+            said.append(f"{count} {what}")
+    note(", ".join(said))
+    for clip in clips:
+        if clip.problem is not None:
+            note(f"not certified: {clip.path}: {clip.problem}")
+    if done.kept_failed:
+        note(f"{done.kept_failed} clips failed earlier and are not tried again; flowcert results says why")
+    return done.job_id

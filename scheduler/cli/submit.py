@@ -1,0 +1,43 @@
+"""The command ``flowcert submit``."""
+
+from __future__ import annotations
+
+import typer
+
+from common.settings import Settings
+from scheduler.cli import options
+from scheduler.cli.servers import open_servers
+
+
+def submit(
+    context: typer.Context,
+    dataset: options.Dataset = None,
+    config: options.Config = None,
+    root: options.Root = None,
+    label: options.Label = None,
+    only: options.Only = None,
+    limit: options.Limit = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
+    model_args: options.ModelArgs = None,
+    classes: options.Classes = None,
+    frames: options.Frames = None,
+    stride: options.Stride = None,
+    size: options.Size = None,
+    flow: options.Flow = None,
+    flow_args: options.FlowArgs = None,
+    features: options.Features = None,
+    norm: options.Norm = None,
+    tau: options.Tau = None,
+    radius: options.Radius = None,
+    cap: options.Cap = None,
+    budget: options.Budget = None,
+) -> None:
+    """Make a job, or resume the one with the same specification; print its number.
+
+    Workers and a scheduler that run elsewhere do the work; flowcert run does it here.
+    """
+    settings = Settings()
+    spec, clips, points = options.take_request(dict(context.params), settings)
+    with open_servers(settings) as servers:
+        typer.echo(options.hand_in(servers, spec, clips, points))

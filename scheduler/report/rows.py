@@ -1,0 +1,64 @@
+"""Decides what is read for reports: rows of the four views, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from common.errors import InputError
+
+Row = dict[str, Any]
+#: Word for the job submitted last.
+LATEST = "latest"
+
+
+def find_job(engine: Engine, name: str) -> int:
+    """Id of the job a user names by its number or as ``latest``; raises InputError when there is none."""
+    if name == LATEST:
+        found = _read(engine, "SELECT job_id FROM job_progress ORDER BY created_at DESC, job_id DESC LIMIT 1")
+        if not found:
+            raise InputError("JOB", "there is no job yet; make one with flowcert submit or flowcert run")
+        return int(found[0]["job_id"])
+    # A bigint's nineteen digits bound what the database accepts.
+    if name.isascii() and name.isdigit() and len(name) < 19:
+        found = _read(engine, "SELECT job_id FROM job_progress WHERE job_id = :job", job=int(name))
+        if found:
+            return int(found[0]["job_id"])
+    raise InputError("JOB", f"there is no job {name!r}; flowcert status lists them")
+
+
+def progress_rows(engine: Engine) -> list[Row]:
+    """All jobs, in order of submission."""
+    return _read(engine, "SELECT * FROM job_progress ORDER BY job_id")
+
+
+def job_progress(engine: Engine, job_id: int) -> Row:
+    """One job's progress."""
+    return _read(engine, "SELECT * FROM job_progress WHERE job_id = :job", job=job_id)[0]
+
+
+def clip_rows(engine: Engine, job_id: int) -> list[Row]:
+    """Bounds of a job's clips, by path."""
+    return _read(engine, "SELECT * FROM video_bounds WHERE job_id = :job ORDER BY video, video_id", job=job_id)
+
+
+def trace_rows(engine: Engine, job_id: int) -> list[Row]:
+    """Every move of a bound of a job's clips, in order of time."""
+    return _read(engine, "SELECT * FROM bound_trace WHERE job_id = :job ORDER BY at, video_id", job=job_id)
+
+
+def latest_moves(engine: Engine, job_id: int, count: int) -> list[Row]:
+    """The last ``count`` moves of a job's bounds, the newest first."""
+    query = "SELECT * FROM bound_trace WHERE job_id = :job ORDER BY at DESC, video_id LIMIT :count"
+    return _read(engine, query, job=job_id, count=count)
+
+
+def worker_rows(engine: Engine) -> list[Row]:
+    """All workers that ever showed themselves, those seen last first."""
+    return _read(engine, "SELECT * FROM worker_activity ORDER BY seen_at DESC, worker")
+
+
+def _read(engine: Engine, query: str, **parameters: Any) -> list[Row]:
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(text(query), parameters).mappings()]

@@ -1,0 +1,123 @@
+"""Decides how rows look on a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from scheduler.report.rows import Row
+
+_VERDICT_STYLES = {
+    "solved": "bold blue",
+    "robust": "bold green",
+    "open": "yellow",
+    "misclassified": "dim",
+    "failed": "red",
+}
+
+
+def jobs_table(rows: Sequence[Row]) -> Table:
+    """Jobs and how far they are."""
+    table = _table("job", "status", "dataset", "model", "features", "norm", ">tau", ">radius", ">clips", ">points")
+    for row in rows:
+        table.add_row(
+            str(row["job_id"]), row["status"], escape(row["dataset"]), escape(row["model"]), row["features"], row["norm"],
+            f"{row['tau']:g}", f"{row['radius']:g}", f"{row['clips_finished']} of {row['clips']}",
+            f"{int(row['points_explored']):,} of {int(row['points_needed']):,}",
+        )  # fmt: skip
+    return table
+
+
+def results_table(rows: Sequence[Row]) -> Table:
+    """Bounds of a job's clips, distances in pixels."""
+    norm = rows[0]["norm"] if rows else ""
+    table = _table("clip", "label", "predicted", "verdict", f">FMSR, px {norm}", "guarantee", ">points", ">seconds")
+    for row in rows:
+        table.add_row(
+            clip_name(row), escape(row["label"]), escape(row["predicted"] or ""), _verdict(row), bounds(row),
+            row["fmsr_lower_guarantee"] or "", _points(row), f"{row['seconds']:.1f}",
+        )  # fmt: skip
+    reasons = [f"{clip_name(row)}: {escape(row['reason'])}" for row in rows if row["reason"]]
+    if reasons:
+        table.caption = "\n".join(reasons)
+        table.caption_justify = "left"
+    return table
+
+
+def trace_table(rows: Sequence[Row]) -> Table:
+    """Moves of bounds, in order of time."""
+    table = _table(">seconds", "clip", ">FMSR, px")
+    for row in rows:
+        table.add_row(f"{row['seconds_since_submit']:.2f}", clip_name(row), bounds(row))
+    return table
+
+
+def workers_table(rows: Sequence[Row]) -> Table:
+    """Workers and what they do."""
+    table = _table("worker", "device", ">last beat", "works on", ">done", ">busy seconds")
+    for row in rows:
+        table.add_row(
+            escape(row["worker"]), row["device"], f"{row['seconds_since_beat']:.0f} s ago", works_on(row),
+            f"{row['returned']} of {row['attempts']}", f"{row['busy_seconds']:.1f}",
+        )  # fmt: skip
+    return table
+
+
+def works_on(row: Row) -> str:
+    """What a worker is doing now."""
+    return "idle" if row["task"] is None else f"{row['kind']} {clip_name(row)}"
+
+
+def short_name(video: str) -> str:
+    """A clip's class folder and file name."""
+    return "/".join(PurePosixPath(video).parts[-2:])
+
+
+def clip_name(row: Row) -> str:
+    """A row's clip, safe to print: brackets in a file's name are no styles."""
+    return escape(short_name(row["video"]))
+
+
+def bounds(row: Row) -> str:
+    """A clip's bounds in pixels: one number where they are equal, ``?`` for what is not known."""
+    lower, upper = row["fmsr_lower"], row["fmsr_upper"]
+    if lower is not None and lower == upper:
+        return f"= {distance(lower)}"
+    if lower is None and upper is None:
+        return "?"
+    return f"{distance(lower)} .. {distance(upper)}"
+
+
+def distance(pixels: float | None) -> str:
+    """A distance with four significant digits."""
+    if pixels is None:
+        return "?"
+    return "∞" if math.isinf(pixels) else f"{pixels:.4g}"
+
+
+def _points(row: Row) -> str:
+    if row["points_total"] is None:
+        return ""
+    total = int(row["points_total"])
+    return (
+        f"{row['points_explored']:,} of {total:,}" if total < 10**12 else f"{row['points_explored']:,} of {total:.1e}"
+    )
+
+
+def _verdict(row: Row) -> str:
+    if row["verdict"] == "open" and row["status"] not in ("done", "cancelled"):
+        return f"[dim]{row['status']}[/dim]"
+    return f"[{_VERDICT_STYLES[row['verdict']]}]{row['verdict']}[/]"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        options: dict[str, Any] = {"justify": "right"} if column.startswith(">") else {}
+        table.add_column(column.removeprefix(">"), **options)
+    return table
