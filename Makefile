@@ -1,0 +1,56 @@
+# Every target sets up what it needs by itself; nothing has to be installed or started by hand.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: demo test lint bench venv reference help
+
+# Where the demo keeps its servers, its clips and their logs; nothing outside this folder is touched.
+DEMO_DIR := build/demo
+STAMP := .venv/.installed
+
+demo: venv ## certify rendered clips through real servers, from nothing, and print the table
+	rm -rf $(DEMO_DIR)
+	mkdir -p $(DEMO_DIR)
+	env -u FLOWCERT_DATABASE_URL -u FLOWCERT_BROKER_URL FLOWCERT_DATA_DIR="$$PWD/$(DEMO_DIR)" .venv/bin/flowcert demo
+
+test: venv ## run every test
+	.venv/bin/pytest
+
+lint: venv ## check style, types, import contracts, and that migrations and tables agree
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/pytest -q tests/integration/test_migrations_match_tables.py
+
+bench: venv ## measure points per second; results go to build/bench
+	.venv/bin/python benchmarks/points_per_second_plain.py
+
+reference: venv ## write docs/cli.md anew from the command line's own help
+	.venv/bin/python -m scheduler.cli.reference
+
+venv: $(STAMP) ## make the virtual environment .venv with everything pinned
+
+# Installed again whenever the dependencies change; an interrupted installation leaves no stamp.
+$(STAMP): pyproject.toml constraints.txt
+	@rm -f $@
+	@if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
+	    rm -rf .venv; \
+	    python=; \
+	    for name in python3.11 python3; do \
+	        if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$name; break; fi; \
+	    done; \
+	    if [ -z "$$python" ]; then \
+	        echo "Python 3.11 or newer is needed; neither python3.11 nor python3 is one" >&2; exit 1; \
+	    fi; \
+	    if ! $$python -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	        echo "$$python cannot make virtual environments; on Debian: apt install python3-venv (or python3.11-venv)" >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "making .venv with $$python; this takes minutes, once"; \
+	    $$python -m venv .venv; \
+	fi
+	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
