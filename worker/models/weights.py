@@ -123,7 +123,8 @@ def save_weights(
     """Write a module's weights as safetensors, with all that ``flowcert submit`` needs to use them unasked."""
     known = _Metadata(name=name, args=dict(args), classes=classes, frames=frames, height=height, width=width)
     tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-    safetensors.torch.save_file(tensors, path, metadata={_METADATA_KEY: known.model_dump_json()})
+    # Written by us, since save_file makes a file that only its owner, not another user's worker, may read.
+    path.write_bytes(safetensors.torch.save(tensors, metadata={_METADATA_KEY: known.model_dump_json()}))
 
 
 def _parse_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], str | None]:
