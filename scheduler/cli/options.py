@@ -13,82 +13,61 @@ from scheduler.cli.output import note
 from scheduler.cli.servers import Servers, external_urls
 from scheduler.intake import FoundClip, build_spec, find_clips, read_request, submit, usable
 
-_CLIPS, _MODEL, _GAME = "Which clips", "The classifier", "The game"
-
 Dataset = Annotated[
     str | None,
     typer.Argument(
         metavar="DATASET", help="Folder <Class>/<clip>, a list of such clips (.txt, .csv), or a video file."
     ),
-]  # fmt: skip
+]
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="YAML file of the same fields; options override it.")
 ]
-Root = Annotated[
-    str | None, typer.Option(metavar="DIR", help="Where a list's entries start [its folder].", rich_help_panel=_CLIPS)
-]
+Root = Annotated[str | None, typer.Option(metavar="DIR", help="Where a list's entries start [its folder].")]
 Label = Annotated[
     str | None,
-    typer.Option(metavar="CLASS", help="Class of a single video [its folder's name].", rich_help_panel=_CLIPS),
+    typer.Option(metavar="CLASS", help="Class of a single video [its folder's name]."),
 ]
 Only = Annotated[
     list[str] | None,
-    typer.Option("--class", metavar="CLASS", help="Only clips of this class; repeatable.", rich_help_panel=_CLIPS),
+    typer.Option("--class", metavar="CLASS", help="Only clips of this class; repeatable."),
 ]
-Limit = Annotated[
-    int | None, typer.Option(metavar="N", help="Only the first N clips of each class.", rich_help_panel=_CLIPS)
-]
+Limit = Annotated[int | None, typer.Option(metavar="N", help="Only the first N clips of each class.")]
 Model = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Registered model, or module:callable of a factory.", rich_help_panel=_MODEL),
+    typer.Option(metavar="NAME", help="Registered model, or module:callable of a factory."),
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="Weights: .safetensors, or a .pt/.pth state dict.", rich_help_panel=_MODEL),
+    typer.Option(metavar="FILE", help="Weights: .safetensors, or a .pt/.pth state dict."),
 ]
-ModelArgs = Annotated[
-    str | None, typer.Option(metavar="JSON", help="Arguments of the model's constructor.", rich_help_panel=_MODEL)
-]
+ModelArgs = Annotated[str | None, typer.Option(metavar="JSON", help="Arguments of the model's constructor.")]
 Classes = Annotated[
     str | None,
-    typer.Option(
-        metavar="FILE|A,B", help="Class names in the order of the logits [from the weights].", rich_help_panel=_MODEL
-    ),
+    typer.Option(metavar="FILE|A,B", help="Class names in the order of the logits [from the weights]."),
 ]
-Frames = Annotated[
-    int | None, typer.Option(metavar="N", help="Frames a clip [from the weights].", rich_help_panel=_MODEL)
-]
-Stride = Annotated[
-    int | None, typer.Option(metavar="N", help="Take every N-th frame [spread evenly].", rich_help_panel=_MODEL)
-]
+Frames = Annotated[int | None, typer.Option(metavar="N", help="Frames a clip [from the weights].")]
+Stride = Annotated[int | None, typer.Option(metavar="N", help="Take every N-th frame [spread evenly].")]
 Size = Annotated[
     str | None,
-    typer.Option(metavar="HxW", help="Frame height and width, in pixels [from the weights].", rich_help_panel=_MODEL),
+    typer.Option(metavar="HxW", help="Frame height and width, in pixels [from the weights]."),
 ]
-Flow = Annotated[str | None, typer.Option(metavar="NAME", help="farneback or dis [farneback].", rich_help_panel=_GAME)]
-FlowArgs = Annotated[
-    str | None, typer.Option(metavar="JSON", help="Parameters of the flow method.", rich_help_panel=_GAME)
-]
+Flow = Annotated[str | None, typer.Option(metavar="NAME", help="farneback or dis [farneback].")]
+FlowArgs = Annotated[str | None, typer.Option(metavar="JSON", help="Parameters of the flow method.")]
 Features = Annotated[
     str | None,
-    typer.Option(metavar="PARTITION", help="global, grid:RxC, superpixel:K or pixel.", rich_help_panel=_GAME),
+    typer.Option(metavar="PARTITION", help="global, grid:RxC, superpixel:K or pixel."),
 ]
-Norm = Annotated[str | None, typer.Option(metavar="NORM", help="L1, L2 or Linf.", rich_help_panel=_GAME)]
-Tau = Annotated[
-    str | None, typer.Option(metavar="PX", help="Size of an atomic manipulation, in pixels.", rich_help_panel=_GAME)
-]
-Radius = Annotated[
-    str | None, typer.Option(metavar="PX", help="Search radius, in pixels of the norm.", rich_help_panel=_GAME)
-]
+Norm = Annotated[str | None, typer.Option(metavar="NORM", help="L1, L2 or Linf.")]
+Tau = Annotated[str | None, typer.Option(metavar="PX", help="Size of an atomic manipulation, in pixels.")]
+Radius = Annotated[str | None, typer.Option(metavar="PX", help="Search radius, in pixels of the norm.")]
 Cap = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Most manipulations of any one coordinate [no limit].", rich_help_panel=_GAME),
+    typer.Option(metavar="N", help="Most manipulations of any one coordinate [no limit]."),
 ]
 Budget = Annotated[
     int | None,
-    typer.Option(metavar="POINTS", help="Points a clip may cost before it is left open [200000].",
-                 rich_help_panel=_GAME),
-]  # fmt: skip
+    typer.Option(metavar="POINTS", help="Points a clip may cost before it is left open [200000]."),
+]
 
 Job = Annotated[str, typer.Argument(metavar="[JOB]", help="Number of the job, or latest.")]
 AsJson = Annotated[bool, typer.Option("--json", help='Print strict JSON; infinite is "inf", unknown is null.')]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import kombu
 import sqlalchemy as sa
@@ -117,7 +118,8 @@ def check_broker(url: str) -> None:
     try:
         with kombu.Connection(url, connect_timeout=5) as connection:
             connection.ensure_connection(max_retries=1, timeout=5)
-            policy = connection.default_channel.client.config_get(_POLICY).get(_POLICY)
+            client: Any = connection.default_channel.client
+            policy = client.config_get(_POLICY).get(_POLICY)
     except ResponseError:
         note(f"warning: the broker does not tell its {_POLICY}; make sure that it is noeviction")
         return

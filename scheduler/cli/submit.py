@@ -10,7 +10,6 @@ from scheduler.cli.servers import open_servers
 
 
 def submit(
-    context: typer.Context,
     dataset: options.Dataset = None,
     config: options.Config = None,
     root: options.Root = None,
@@ -37,7 +36,8 @@ def submit(
 
     Workers and a scheduler that run elsewhere do the work; flowcert run does it here.
     """
+    given = dict(locals())
     settings = Settings()
-    spec, clips, points = options.take_request(dict(context.params), settings)
+    spec, clips, points = options.take_request(given, settings)
     with open_servers(settings) as servers:
         typer.echo(options.hand_in(servers, spec, clips, points))

@@ -26,8 +26,8 @@ def jobs_table(rows: Sequence[Row]) -> Table:
     table = _table("job", "status", "dataset", "model", "features", "norm", ">tau", ">radius", ">clips", ">points")
     for row in rows:
         table.add_row(
-            str(row["job_id"]), row["status"], escape(row["dataset"]), escape(row["model"]), row["features"], row["norm"],
-            f"{row['tau']:g}", f"{row['radius']:g}", f"{row['clips_finished']} of {row['clips']}",
+            str(row["job_id"]), row["status"], escape(row["dataset"]), escape(row["model"]), row["features"],
+            row["norm"], f"{row['tau']:g}", f"{row['radius']:g}", f"{row['clips_finished']} of {row['clips']}",
             f"{int(row['points_explored']):,} of {int(row['points_needed']):,}",
         )  # fmt: skip
     return table

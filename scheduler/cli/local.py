@@ -1,0 +1,39 @@
+"""Decides how a job is worked on here: one scheduler, some workers, progress, and the results at the end."""
+
+from __future__ import annotations
+
+import os
+
+from common.vocab import JobStatus
+from scheduler.cli.output import note, results_console
+from scheduler.cli.progress import follow
+from scheduler.cli.servers import Servers
+from scheduler.processes import SCHEDULER, WORKER, Family
+from scheduler.report.rows import clip_rows, job_progress
+from scheduler.report.tables import results_table
+
+
+def default_workers() -> int:
+    """Worker processes to start when the user does not say: more would share the memory bus of a small machine."""
+    return min(2, os.cpu_count() or 1)
+
+
+def work(servers: Servers, job_id: int, workers: int) -> None:
+    """Run a scheduler and workers until a job is done or cancelled; print its results.
+
+    Interrupted, it stops them and says how to go on. Raises ServerError when they do not stay alive.
+    """
+    if job_progress(servers.engine, job_id)["status"] == JobStatus.RUNNING:
+        family = Family(servers.environment(), servers.log_dir, note)
+        try:
+            family.start("scheduler", SCHEDULER)
+            for number in range(1, workers + 1):
+                family.start(f"worker-{number}", WORKER)
+            note(f"job {job_id}: {workers} workers; their logs are in {servers.log_dir}")
+            follow(servers, job_id, family.tend)
+        except KeyboardInterrupt:
+            note(f"stopping; what is proved of job {job_id} is kept: give the same command again to go on")
+            raise
+        finally:
+            family.stop()
+    results_console().print(results_table(clip_rows(servers.engine, job_id)))

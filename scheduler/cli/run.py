@@ -1,0 +1,40 @@
+"""The command ``flowcert run``."""
+
+from __future__ import annotations
+
+from common.settings import Settings
+from scheduler.cli import options
+from scheduler.cli.local import default_workers, work
+from scheduler.cli.servers import open_servers
+
+
+def run(
+    dataset: options.Dataset = None,
+    config: options.Config = None,
+    workers: options.Workers = None,
+    root: options.Root = None,
+    label: options.Label = None,
+    only: options.Only = None,
+    limit: options.Limit = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
+    model_args: options.ModelArgs = None,
+    classes: options.Classes = None,
+    frames: options.Frames = None,
+    stride: options.Stride = None,
+    size: options.Size = None,
+    flow: options.Flow = None,
+    flow_args: options.FlowArgs = None,
+    features: options.Features = None,
+    norm: options.Norm = None,
+    tau: options.Tau = None,
+    radius: options.Radius = None,
+    cap: options.Cap = None,
+    budget: options.Budget = None,
+) -> None:
+    """Submit a job and work on it here until it is done; print its results."""
+    given = dict(locals())
+    settings = Settings()
+    spec, clips, points = options.take_request(given, settings)
+    with open_servers(settings) as servers:
+        work(servers, options.hand_in(servers, spec, clips, points), workers or default_workers())
