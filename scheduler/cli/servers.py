@@ -118,8 +118,8 @@ def check_broker(url: str) -> None:
     try:
         with kombu.Connection(url, connect_timeout=5) as connection:
             connection.ensure_connection(max_retries=1, timeout=5)
-            client: Any = connection.default_channel.client
-            policy = client.config_get(_POLICY).get(_POLICY)
+            channel: Any = connection.default_channel
+            policy = channel.client.config_get(_POLICY).get(_POLICY)
     except ResponseError:
         note(f"warning: the broker does not tell its {_POLICY}; make sure that it is noeviction")
         return
