@@ -13,7 +13,7 @@ from common.store.tables import Video
 from common.wire import coordinate_sizes
 
 #: Fewer points than this are not worth a level of their own: each level ends with a pause for its last task.
-LEAST_LEVEL_POINTS = 500
+LEAST_LEVEL_POINTS = 20
 
 
 @dataclass(frozen=True)
