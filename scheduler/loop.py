@@ -16,6 +16,7 @@ from common.store.tables import Job, Task, Video
 from common.vocab import JobStatus, TaskKind, TaskState, VideoStatus
 from scheduler.announce import choose, live_workers, send
 from scheduler.clips import spec_of
+from scheduler.exclusive import hold_truth
 from scheduler.exploration import plan
 from scheduler.merge import BATCH, merge_returned
 from scheduler.pace import Pace
@@ -29,12 +30,15 @@ _LEADER_LOCK = 0x6C656164
 def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
     """Run one round; each step is one transaction, and any of them may be repeated after a crash."""
     with Session(engine, autoflush=False) as session, session.begin():
+        hold_truth(session)
         reap(session, settings.max_attempts)
     merged = BATCH
     while merged == BATCH:
         with Session(engine, autoflush=False) as session, session.begin():
+            hold_truth(session)
             merged = merge_returned(session, pace)
     with Session(engine, autoflush=False) as session, session.begin():
+        hold_truth(session)
         workers = live_workers(session, settings.lease_seconds)
         _plan_all(session, pace, room=max(workers, 1) * settings.window)
         _finish_jobs(session)
