@@ -116,7 +116,7 @@ def read_request(options: Mapping[str, Any], file: Path | None) -> JobRequest:
     origin = frozenset(from_file.keys() - given.keys())
     try:
         return JobRequest(JobConfig.model_validate({**from_file, **given}), file, origin)
-    except ValidationError as error:
+    except (ValidationError, InputError) as error:
         raise _located(error, file, origin) from error
 
 

@@ -43,7 +43,7 @@ def plot_bounds(rows: Sequence[Row], path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 1.08 * radius)
     axes.set_xlabel(f"FMSR bounds, flow distance in pixels ({rows[0]['norm']})")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=6, fontsize=7)
+    figure.legend(loc="outside lower center", ncols=6, fontsize=7)
     FigureCanvasAgg(figure)
     try:
         figure.savefig(path, format="png")
