@@ -47,7 +47,7 @@ def _entry(parameter: Any) -> str:
     if parameter.param_type_name == "option":
         name = f"{parameter.opts[0]} {name}".strip()
     # A bar would end the table's cell, even in code; an angle bracket outside code would begin a tag.
-    return f"| `{name.replace('|', '\\|')}` | {parameter.help.replace('<', '\\<')} |\n"
+    return "| `{}` | {} |\n".format(name.replace("|", "\\|"), parameter.help.replace("<", "\\<"))
 
 
 if __name__ == "__main__":
