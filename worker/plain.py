@@ -105,7 +105,7 @@ class PlainEvaluator:
                 others = torch.cat([logits[:label], logits[label + 1 :]])
                 margin = logits[label] - others.max()
                 (gradient,) = torch.autograd.grad(margin, moves)
-        return float(margin), finite(gradient.double().cpu().numpy())
+        return float(margin.detach()), finite(gradient.double().cpu().numpy())
 
     def _frame(self, t: int, delta: Tensor) -> Tensor:
         """Frame t+1 under changes ``[..., 2, H, W]`` of flow t, in pixels."""

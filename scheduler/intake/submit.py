@@ -134,7 +134,7 @@ def _retry_failed(session: Session, job_id: int, clips: Sequence[FoundClip]) -> 
 
 def _add(session: Session, job_id: int, clips: Sequence[FoundClip]) -> list[FoundClip]:
     rows = session.execute(select(Video.path, Video.label).where(Video.job_id == job_id))
-    labels = dict(rows.tuples().all())
+    labels = {row.path: row.label for row in rows}
     for clip in clips:
         if labels.get(clip.path, clip.label) != clip.label:
             raise InputError(clip.path, f"is labelled {labels[clip.path]!r} in job {job_id}, not {clip.label!r}")
