@@ -26,7 +26,8 @@ bench: venv ## measure points per second; results go to build/bench
 	.venv/bin/python benchmarks/points_per_second_plain.py
 
 reference: venv ## write docs/cli.md anew from the command line's own help
-	.venv/bin/python -m scheduler.cli.reference
+	@mkdir -p build
+	.venv/bin/python -m scheduler.cli.reference > build/cli.md && mv build/cli.md docs/cli.md
 
 venv: $(STAMP) ## make the virtual environment .venv with everything pinned
 
