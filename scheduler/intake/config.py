@@ -75,7 +75,9 @@ class JobConfig(BaseModel):
     @classmethod
     def _json_object(cls, given: Any, info: Any) -> Any:
         try:
-            return json.loads(given) if isinstance(given, str) else json.loads(json.dumps(given, allow_nan=False))
+            value = json.loads(given) if isinstance(given, str) else given
+            # Whatever is kept must be JSON: YAML has dates and NaN, and Python reads NaN in JSON too.
+            return json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise InputError(str(info.field_name), f"is not a JSON object: {error}") from error
 
@@ -161,7 +163,9 @@ def _name(field: str, file: Path | None, from_file: frozenset[str]) -> str:
 
 def _located(problem: InputError | ValidationError, file: Path | None, from_file: frozenset[str]) -> InputError:
     if isinstance(problem, ValidationError):
-        detail = problem.errors()[0]
+        details = problem.errors()
+        # A misspelt key comes first: the field that is missing may be the one it was meant to be.
+        detail = next((each for each in details if each["type"] == "extra_forbidden"), details[0])
         if detail["type"] == "missing":
             return InputError(_name(str(detail["loc"][0]), file, from_file), "is required")
         if detail["type"] == "extra_forbidden":

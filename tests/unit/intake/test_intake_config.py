@@ -1,0 +1,138 @@
+"""Options and configuration files have the same fields; each problem is named where the user wrote it."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import InputError
+from common.features import parse_partition
+from common.jobspec import FarnebackSpec, JobSpec, ModelSpec, SamplingSpec
+from scheduler.intake.config import read_classes, read_request
+from scheduler.intake.spec import check_game, region_sizes
+
+OPTIONS = {
+    "dataset": "data", "model": "cnn_lstm", "weights": "w.safetensors",
+    "features": "global", "norm": "L2", "tau": "0.1", "radius": "60",
+}  # fmt: skip
+
+
+def test_options_alone():
+    config = read_request({**OPTIONS, "model_args": '{"hidden": 8}', "classes": "A, B", "size": "32x48"}, None).config
+    assert config.tau == Decimal("0.1")
+    assert config.model_args == {"hidden": 8}
+    assert config.classes == ("A", "B")
+    assert config.height_width == (32, 48)
+    assert config.budget == 200_000
+
+
+def test_a_file_with_paths_of_its_own_and_options_that_override_it(tmp_path: Path):
+    file = tmp_path / "job.yaml"
+    (tmp_path / "names.txt").write_text("1 Apply Lipstick\r\n2 Archery\r\n")
+    file.write_text(
+        "dataset: clips\nweights: w.safetensors\nclasses: names.txt\nclass: Archery\n"
+        "model: cnn_lstm\nfeatures: grid:2x2\nnorm: L1\ntau: 0.1\nradius: 5\n"
+    )
+    request = read_request({"radius": "7", "norm": None}, file)
+    config = request.config
+    assert (config.dataset, config.weights) == (str(tmp_path / "clips"), str(tmp_path / "w.safetensors"))
+    assert config.classes == ("Apply Lipstick", "Archery")
+    assert config.only == ("Archery",)
+    assert (config.tau, config.radius) == (Decimal("0.1"), Decimal(7))
+    assert (request.at("radius"), request.at("tau"), request.at("cap")) == ("--radius", f"{file}: tau", "--cap")
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"tau": "-1"}, "--tau: input should be greater than 0 (given: '-1')"),
+        ({"tau": "nan"}, "--tau: input should be a finite number (given: 'nan')"),
+        ({"radius": "0"}, "--radius: input should be greater than 0 (given: '0')"),
+        ({"features": "grid:0x2"}, "--features: 'grid:0x2' is not one of"),
+        ({"norm": "L3"}, "--norm: input should be 'L1', 'L2' or 'Linf' (given: 'L3')"),
+        ({"model_args": "[1"}, "--model-args: is not a JSON object"),
+        ({"model_args": '{"x": NaN}'}, "--model-args: is not a JSON object"),
+        ({"classes": "A,A"}, "--classes: a class is named twice"),
+        ({"classes": "A"}, "--classes: 'A' is neither a file nor"),
+        ({"size": "32"}, "--size: string should match"),
+        ({"weights": None}, "--weights: is required"),
+        ({"dataset": None}, "DATASET: is required"),
+        ({"budget": 0}, "--budget: input should be greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_option_is_named(change, line):
+    with pytest.raises(InputError) as refused:
+        read_request({**OPTIONS, **change}, None)
+    assert str(refused.value).startswith(line)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("tau: -1", "tau: input should be greater than 0"),
+        ("taus: 1", "taus: is no field of a job"),
+        ("tau: .nan", "tau: input should be a finite number"),
+        ("model_args: {when: 2026-01-01}", "model_args: is not a JSON object"),
+        ("- tau", "must hold fields"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path, text, problem):
+    file = tmp_path / "job.yaml"
+    file.write_text(text)
+    options = {key: value for key, value in OPTIONS.items() if key != "tau"}
+    with pytest.raises(InputError) as refused:
+        read_request(options, file)
+    assert str(file) in str(refused.value)
+    assert problem in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_class_names_may_begin_with_digits(tmp_path):
+    (tmp_path / "names").write_text("3\n1 2x\n")
+    assert read_classes(str(tmp_path / "names")) == ("3", "2x")
+
+
+def job(**change) -> JobSpec:
+    fields = {
+        "dataset": "/d",
+        "model": ModelSpec(name="cnn_lstm", weights="/w", classes=("A", "B"), sha256="0" * 64),
+        "sampling": SamplingSpec(frames=4, height=32, width=32),
+        "flow": FarnebackSpec(),
+        "features": "global", "norm": "L2", "tau": "1", "radius": "33",
+    }  # fmt: skip
+    return JobSpec.model_validate({**fields, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"features": "grid:33x1"}, "features"),
+        ({"features": "superpixel:1025"}, "features"),
+        ({"radius": "31.9"}, "radius"),
+        ({"features": "pixel", "radius": "300"}, "radius"),
+        ({"features": "grid:4x4", "norm": "Linf"}, "norm"),
+    ],
+)
+def test_games_that_cannot_be_explored_are_refused(change, field):
+    with pytest.raises(InputError) as refused:
+        check_game(job(**change))
+    assert refused.value.where == field
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"radius": "32"}, {"features": "superpixel:1024", "radius": "1"}, {"features": "grid:32x1"}]
+)
+def test_games_that_can_be_explored_pass(change):
+    check_game(job(**change))
+
+
+@pytest.mark.parametrize("text", ["global", "grid:1x1", "grid:3x5", "grid:7x9", "pixel"])
+def test_regions_are_those_the_workers_make(text):
+    from worker.features.regions import label_regions
+    from worker.features.regions import region_sizes as measured
+
+    flow = np.zeros((1, 2, 7, 9), np.float32)
+    assert [region_sizes(parse_partition(text), 7, 9)] == measured(label_regions(parse_partition(text), flow))

@@ -1,0 +1,117 @@
+"""Datasets are found in a fixed order, and lists that name anything odd are refused in one line."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from common.errors import InputError
+from scheduler.intake.dataset import find_clips, usable
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    for name in ("B/b.MP4", "A/c.avi", "A/a.avi", "A/notes.txt", "stray.avi", "A/deep/d.avi"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"video")
+    return tmp_path / "data"
+
+
+def listed(tmp_path: Path, text: str, suffix: str = ".txt") -> Path:
+    path = tmp_path / f"list{suffix}"
+    path.write_bytes(text.encode())
+    return path
+
+
+def names(clips):
+    return [(clip.label, Path(clip.path).name, clip.problem) for clip in clips]
+
+
+def test_a_folder_is_searched_one_level_deep_in_sorted_order(dataset):
+    assert names(find_clips(dataset)) == [("A", "a.avi", None), ("A", "c.avi", None), ("B", "b.MP4", None)]
+
+
+def test_a_single_video_is_labelled_by_its_folder_or_by_the_user(dataset):
+    assert names(find_clips(dataset / "A" / "a.avi")) == [("A", "a.avi", None)]
+    assert names(find_clips(dataset / "A" / "a.avi", label="B")) == [("B", "a.avi", None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        ("A/a.avi\r\nB/b.MP4\r\n\r\n", ".txt"),
+        ("A/a.avi 1\nB/b.MP4 2\n", ".txt"),
+        ("A/a.avi\nB/b.MP4\n", ".csv"),
+        ("\ufefflabel,bytes,path\nA,5,A/a.avi\nB,5,B/b.MP4\n", ".csv"),
+    ],
+)
+def test_lists_in_all_their_forms(dataset, tmp_path, text, suffix):
+    found = find_clips(listed(tmp_path, text, suffix), root=dataset)
+    assert names(found) == [("A", "a.avi", None), ("B", "b.MP4", None)]
+
+
+def test_a_list_starts_at_its_own_folder_and_keeps_missing_clips_with_their_problem(dataset):
+    path = listed(dataset, "A/a.avi\nA/gone.avi\n")
+    assert names(find_clips(path)) == [
+        ("A", "a.avi", None),
+        ("A", "gone.avi", "does not exist or is not an ordinary file"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("/etc/A/x.avi", "is absolute"),
+        ("A/../../x.avi", "has '..' in it"),
+        ("A/%03d.avi", "has '%' in it"),
+        ("A/x!y.avi", "has '!' in it"),
+        ("http://A/x.avi", "has '://' in it"),
+        ("A/x\0.avi", "has '\\x00' in it"),
+        ("x.avi", "has no class folder"),
+        ("A/notes.txt", "is no video"),
+        ("link/x.avi", "leads out of"),
+        ("A/./a.avi", "is already in line 1"),
+    ],
+)
+def test_odd_entries_are_refused_by_line(dataset, tmp_path, entry, problem):
+    (dataset / "link").symlink_to(tmp_path)
+    path = listed(dataset, f"A/a.avi\n{entry}\n")
+    with pytest.raises(InputError, match="line 2: ") as refused:
+        find_clips(path)
+    assert problem in refused.value.problem
+
+
+def test_what_is_no_dataset_is_refused(dataset, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for path, problem in (
+        (tmp_path / "nowhere", "does not exist"),
+        (tmp_path / "empty", "has no clips"),
+        (dataset / "A" / "a.avi" / "x", "does not exist"),
+        (listed(tmp_path, "\n"), "has no clips"),
+        (listed(tmp_path, "", ".json"), "is neither"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            find_clips(path)
+    with pytest.raises(InputError, match="--root: is only"):
+        find_clips(dataset, root=tmp_path)
+    with pytest.raises(InputError, match="--label: is only"):
+        find_clips(dataset, label="A")
+
+
+def test_a_name_that_is_not_utf8_is_kept_as_a_problem(dataset):
+    (Path(os.fsdecode(os.fsencode(dataset / "A") + b"/\xff.avi"))).write_bytes(b"video")
+    problem = [clip for clip in find_clips(dataset) if clip.problem]
+    assert [clip.problem for clip in problem] == ["its name is not UTF-8; rename it"]
+    assert problem[0].path.encode()
+
+
+def test_choosing_clips_is_deterministic_and_judges_labels(dataset):
+    clips = find_clips(dataset)
+    assert names(usable(clips, ["A", "B"], limit=1)) == [("A", "a.avi", None), ("B", "b.MP4", None)]
+    assert names(usable(clips, ["A", "B"], only=["B"])) == [("B", "b.MP4", None)]
+    assert names(usable(clips, ["A", "X"]))[2] == ("B", "b.MP4", "its label 'B' is not one of the model's 2 classes")
+    with pytest.raises(InputError, match="--class: no clip is labelled 'C'"):
+        usable(clips, ["A"], only=["C"])
+    with pytest.raises(InputError, match="none of the 3 clips can be certified"):
+        usable(clips, ["X", "Y"])
