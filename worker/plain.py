@@ -68,7 +68,8 @@ class PlainEvaluator:
     def logits(self, points: Sequence[Point]) -> Logits:
         """Logits ``[B, C]`` of ``B`` grid points; raises NumericalError when one is NaN or infinite."""
         parts = []
-        with torch.inference_mode():
+        # Not inference mode: tensors cached here are differentiated by margin_gradient later.
+        with torch.no_grad():
             for start in range(0, len(points), self.batch):
                 clips = self.manipulated(dense(points[start : start + self.batch], len(self.clip.coordinate_sizes)))
                 parts.append(self.module(clips).double().cpu().numpy())
