@@ -48,7 +48,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        return app(standalone_mode=False) or 0
+        return app(prog_name="flowcert", standalone_mode=False) or 0
     except FlowcertError as error:
         return _refuse(str(error))
     except typer.TyperException as error:
