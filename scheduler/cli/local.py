@@ -9,7 +9,7 @@ from scheduler.cli.output import note, results_console
 from scheduler.cli.progress import follow
 from scheduler.cli.servers import Servers
 from scheduler.processes import SCHEDULER, WORKER, Family
-from scheduler.report.rows import clip_rows, job_progress
+from scheduler.report.rows import clip_rows, job_progress, progress_rows
 from scheduler.report.tables import results_table
 
 
@@ -29,6 +29,7 @@ def work(servers: Servers, job_id: int, workers: int) -> None:
             family.start("scheduler", SCHEDULER)
             for number in range(1, workers + 1):
                 family.start(f"worker-{number}", WORKER)
+            _say_what_comes_first(servers, job_id)
             note(f"job {job_id}: {workers} workers; their logs are in {servers.log_dir}")
             follow(servers, job_id, family.tend)
         except KeyboardInterrupt:
@@ -37,3 +38,12 @@ def work(servers: Servers, job_id: int, workers: int) -> None:
         finally:
             family.stop()
     results_console().print(results_table(clip_rows(servers.engine, job_id)))
+
+
+def _say_what_comes_first(servers: Servers, job_id: int) -> None:
+    """Name the jobs that were interrupted: their tasks are older, and so are done first."""
+    for row in progress_rows(servers.engine):
+        if row["status"] == JobStatus.RUNNING and row["job_id"] < job_id:
+            note(
+                f"job {row['job_id']} is not finished either and comes first; flowcert cancel {row['job_id']} stops it"
+            )

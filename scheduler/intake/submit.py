@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Engine, and_, exists, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Engine, and_, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from common.errors import InputError
@@ -45,13 +44,12 @@ def submit(engine: Engine, spec: JobSpec, clips: Sequence[FoundClip], budget: in
     digest = spec.digest()
     with Session(engine) as session, session.begin():
         hold_truth(session)
-        new = session.scalar(
-            insert(Job)
-            .values(digest=digest, spec=spec.model_dump(mode="json"), budget_points=budget)
-            .on_conflict_do_nothing(index_elements=[Job.digest])
-            .returning(Job.id)
-        )
-        job = session.scalars(select(Job).where(Job.digest == digest)).one()
+        job = session.scalars(select(Job).where(Job.digest == digest)).one_or_none()
+        created = job is None
+        if job is None:
+            job = Job(digest=digest, spec=spec.model_dump(mode="json"), budget_points=budget)
+            session.add(job)
+            session.flush()
         reopened = _reopen(session, job, budget) if budget > job.budget_points else 0
         resumed = _resume_cancelled(session, job.id)
         retried = _retry_failed(session, job.id, clips)
@@ -61,7 +59,7 @@ def submit(engine: Engine, spec: JobSpec, clips: Sequence[FoundClip], budget: in
         failed = _count(session, job.id, Video.status == VideoStatus.FAILED) - sum(
             clip.problem is not None for clip in added
         )
-        return Submitted(job.id, new is not None, len(added), resumed, retried, reopened, failed)
+        return Submitted(job.id, created, len(added), resumed, retried, reopened, failed)
 
 
 def cancel(engine: Engine, job_id: int) -> int:
