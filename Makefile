@@ -43,6 +43,10 @@ $(STAMP): pyproject.toml constraints.txt
 	    if [ -z "$$python" ]; then \
 	        echo "Python 3.11 or newer is needed; neither python3.11 nor python3 is one" >&2; exit 1; \
 	    fi; \
+	    if ! $$python -c 'import ensurepip, venv' >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	        echo "$$python cannot make virtual environments; installing Debian's python3-venv"; \
+	        apt-get update -q && apt-get install -q -y python3-venv || true; \
+	    fi; \
 	    if ! $$python -c 'import ensurepip, venv' >/dev/null 2>&1; then \
 	        echo "$$python cannot make virtual environments; on Debian: apt install python3-venv (or python3.11-venv)" >&2; \
 	        exit 1; \

@@ -19,7 +19,11 @@ WITH clips AS (
     FROM videos v JOIN jobs j ON j.id = v.job_id
     GROUP BY v.job_id
 ), recent AS (
-    SELECT v.job_id, sum((r.payload ->> 'explored')::bigint) / 60.0 AS points_per_second
+    SELECT
+        v.job_id,
+        -- A job younger than a minute has had less than one to explore in.
+        sum((r.payload ->> 'explored')::bigint)::double precision
+            / least(60, extract(epoch FROM now() - min(t.created_at)) + 0.001) AS points_per_second
     FROM results r JOIN tasks t ON t.id = r.task_id JOIN videos v ON v.id = t.video_id
     WHERE r.appended_at > now() - interval '60 seconds' AND t.kind = 'explore'
     GROUP BY v.job_id
