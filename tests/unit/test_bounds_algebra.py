@@ -84,7 +84,7 @@ def test_a_better_part_never_makes_the_whole_worse(given_parts, data):
 
 @given(st.lists(st.tuples(costs, costs), min_size=1, max_size=5))
 def test_true_reports_on_the_parts_give_a_true_report_on_the_whole(truths):
-    """Whatever the least adversarial costs of the parts are, bounds around them combine to bounds around their least."""
+    """Bounds around the least adversarial cost of each part combine to bounds around the least of them all."""
     reports = [Bounds(max(0, truth - slack), truth + slack) for truth, slack in truths]
     value = min(truth for truth, _ in truths)
     whole = combine(reports)
