@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from common.errors import InputError, IntegrityError
-from common.game import cost_of_radius, distance, whole
+from common.game import ROOT, Point, PointCounter, cost_of_radius, distance, whole
 from common.jobspec import JobSpec
 from common.store.tables import Bound, Job, Task, Video, WitnessRow
 from common.vocab import TaskKind, TaskState, Verdict, VideoStatus
@@ -73,9 +73,12 @@ def prepared(session: Session, video: Video, spec: JobSpec, result: Prepared) ->
 def add_witness(session: Session, video: Video, spec: JobSpec, task: Task, witness: Witness) -> None:
     """Store a witness; a replayed one lowers the upper bound. Its cost is recomputed, never believed."""
     counter = counter_of(video, spec)
+    check_point(counter, task, witness.point)
     cost = counter.game.cost(witness.point)
-    if cost != witness.cost or cost > counter.limit:
+    if cost != witness.cost:
         raise IntegrityError(f"task {task.id} reports a witness of cost {witness.cost}; its point costs {cost}")
+    if witness.point == ROOT:
+        raise IntegrityError(f"task {task.id} reports the unchanged clip as adversarial after prepare found it is not")
     session.add(
         WitnessRow(
             video_id=video.id, task_id=task.id, point=[list(move) for move in witness.point], cost=cost,
@@ -85,6 +88,12 @@ def add_witness(session: Session, video: Video, spec: JobSpec, task: Task, witne
     if witness.replayed:
         move_bounds(session, video, Bounds(0, cost))
         video.points_needed = Decimal(points_needed(counter, bounds_of(session, video).upper))
+
+
+def check_point(counter: PointCounter, task: Task, point: Point) -> None:
+    """Raise IntegrityError unless a point that a task reports is one of its clip's game, within the radius."""
+    if not counter.game.holds(point) or counter.game.cost(point) > counter.limit:
+        raise IntegrityError(f"task {task.id} reports a point that its clip's game does not have: {point}")
 
 
 def bounds_of(session: Session, video: Video) -> Bounds:

@@ -12,7 +12,7 @@ from common.store.tables import SubtreeRow, Task, Video
 from common.vocab import TaskKind, Verdict, VideoStatus
 from common.wire import POINT, Attacked, Explored
 from scheduler.bounds import Bounds, combine, least
-from scheduler.clips import LIVE, add_witness, bounds_of, finish, move_bounds
+from scheduler.clips import LIVE, add_witness, bounds_of, check_point, finish, move_bounds
 from scheduler.levels import Level, counter_of, next_level, settled_below
 
 
@@ -24,7 +24,7 @@ def attacked(session: Session, video: Video, spec: JobSpec, task: Task, result: 
     counter = counter_of(video, spec)
     level = next_level(counter, 0, bounds_of(session, video).upper)
     if level is None:
-        raise IntegrityError(f"task {task.id} reports the unchanged clip as adversarial after prepare found it is not")
+        raise ValueError(f"video {video.id} has nothing to explore, which prepare would have refused")
     _begin(session, video, counter, level)
 
 
@@ -62,6 +62,7 @@ def _done_and_left(
     """Parts of the subtree up to the position and after it; all of it is done when there is no position."""
     if position is None:
         return [subtree], []
+    check_point(counter, task, position)
     try:
         return cut(counter.game, subtree, position)
     except ValueError as error:
@@ -70,15 +71,15 @@ def _done_and_left(
 
 def _check(counter: PointCounter, row: SubtreeRow, done: list[Subtree], result: Explored, task: Task) -> None:
     """Hold a result against the exact counts: a worker that skipped or invented points is found out here."""
+    claimed = [result.reached] + ([] if result.undecided is None else [result.undecided])
+    if not all(row.floor <= cost <= row.threshold for cost in claimed):
+        raise IntegrityError(f"task {task.id} reports costs {claimed} outside its level {row.floor}..{row.threshold}")
     fewest = sum(counter.between(part, row.floor, result.reached) for part in done)
     most = sum(counter.between(part, row.floor, row.threshold) for part in done)
     if not fewest <= result.explored <= most:
         raise IntegrityError(
             f"task {task.id} reports {result.explored} points explored; its subtree has between {fewest} and {most}"
         )
-    claimed = [result.reached] + ([] if result.undecided is None else [result.undecided])
-    if not all(row.floor <= cost <= row.threshold for cost in claimed):
-        raise IntegrityError(f"task {task.id} reports costs {claimed} outside its level {row.floor}..{row.threshold}")
 
 
 def _row(parent: SubtreeRow, part: Subtree, *, lower: int, undecided: bool) -> SubtreeRow:

@@ -8,14 +8,16 @@ import threading
 import structlog
 from celery import Celery
 from sqlalchemy import Connection, Engine, exists, func, select, text, update
+from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
+from common.errors import FlowcertError
 from common.settings import Settings
 from common.store.tables import Job, Task, Video
 from common.vocab import JobStatus, TaskKind, TaskState, VideoStatus
 from scheduler.announce import choose, live_workers, send
-from scheduler.clips import spec_of
+from scheduler.clips import fail, spec_of
 from scheduler.exclusive import hold_truth
 from scheduler.exploration import plan
 from scheduler.merge import BATCH, merge_returned
@@ -61,10 +63,20 @@ def _plan_all(session: Session, pace: Pace, room: int) -> None:
     for video, job in videos.all():
         if room <= 0:
             break
-        room -= plan(
-            session, video, spec_of(job),
-            budget=job.budget_points, task_points=pace.task_points(job.id), room=room,
-        )  # fmt: skip
+        room -= _plan_one(session, video, job, task_points=pace.task_points(job.id), room=room)
+
+
+def _plan_one(session: Session, video: Video, job: Job, *, task_points: int, room: int) -> int:
+    """Plan one clip; one whose bounds contradict each other is failed, and every other left alone."""
+    try:
+        with session.begin_nested():
+            return plan(session, video, spec_of(job), budget=job.budget_points, task_points=task_points, room=room)
+    except (FlowcertError, DatabaseIntegrityError) as error:
+        reason = str(error).splitlines()[0]
+        log.warning("clip_quarantined", video=video.path, reason=reason)
+        session.refresh(video)
+        fail(session, video, reason)
+        return 0
 
 
 def _finish_jobs(session: Session) -> None:

@@ -59,6 +59,17 @@ class Game:
             total = self.join(total, self.step_cost(coordinate, abs(value)))
         return total
 
+    def holds(self, point: Point) -> bool:
+        """Whether the tree has this point: coordinates it knows, in order, each moved and none beyond the cap."""
+        last = -1
+        for coordinate, value in point:
+            if not last < coordinate < len(self.sizes) or value == 0:
+                return False
+            if self.cap is not None and abs(value) > self.cap:
+                return False
+            last = coordinate
+        return True
+
     def items(self, node: Point) -> int:
         """Number of items of a node, counting those a cap or the root leaves empty."""
         last = node[-1][0] if node else -1
