@@ -1,0 +1,67 @@
+"""Soundness of the whole pipeline: what the service says of random tiny games is what brute force finds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+import sqlalchemy as sa
+import torch
+
+from common.vocab import Verdict
+from scheduler import levels
+from tests.harness import Service
+from tests.tiny import TinyGame, draw_games
+
+CHUNKS = 8
+GAMES_PER_CHUNK = 23
+#: Explore tasks that a game is cut into, about: enough to mix, few enough to be quick.
+TASKS_PER_GAME = 8
+
+
+def draw_task_points(rng: Random, game: TinyGame) -> int:
+    """Between 1 and 50 points a task, more only for games that would fall into too many."""
+    return max(rng.choice([1, 2, 5, 10, 20, 50]), game.truth.points // TASKS_PER_GAME)
+
+
+@pytest.mark.parametrize("seed", range(CHUNKS))
+def test_the_service_finds_what_brute_force_finds(
+    seed: int, engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    rng = Random(seed)
+    # Tiny games would hardly ever have a second level.
+    monkeypatch.setattr(levels, "LEAST_LEVEL_POINTS", rng.choice([1, 10, 40, levels.LEAST_LEVEL_POINTS]))
+    service = Service(engine, database_url, broker_url, tmp_path, rng)
+    games: dict[int, TinyGame] = {}
+    for game in draw_games(rng, tmp_path, service.settings.cache_dir, GAMES_PER_CHUNK):
+        job = service.submit(game.spec, game.video, game.label, draw_task_points(rng, game))
+        assert job not in games
+        games[job] = game
+    service.run()
+    for job, game in games.items():
+        check(service, job, game)
+    verdicts = Counter(service.finished(job).video.verdict for job in games)
+    assert verdicts.keys() == {"solved", "robust"}
+    assert min(verdicts.values()) >= GAMES_PER_CHUNK / 4
+    assert {"accepted", "late"} <= set(service.outcomes)
+
+
+def check(service: Service, job: int, game: TinyGame) -> None:
+    """Compare a finished clip with the truth."""
+    truth, end = game.truth, service.finished(job)
+    video, bound = end.video, end.bound
+    assert bound is not None, video.reason
+    assert video.points_total == truth.points
+    assert video.points_needed == truth.below
+    assert all(row.replayed and row.margin < 0 for row in end.witnesses)
+    if truth.fmsr is None:
+        assert (video.verdict, bound.upper) == (Verdict.ROBUST, None)
+        assert video.points_explored == truth.points
+        assert not end.witnesses
+    else:
+        assert (video.verdict, bound.lower, bound.upper) == (Verdict.SOLVED, truth.fmsr, truth.fmsr)
+        assert truth.below <= video.points_explored <= truth.points
+        assert min(row.cost for row in end.witnesses) == truth.fmsr
