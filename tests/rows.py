@@ -136,7 +136,7 @@ def honest(claim: Claim, adversarial: Callable[[Point], bool] = lambda _: False)
     reached, found, explored = claim.threshold, None, 0
     if claim.upper is not None:
         reached = min(reached, max(claim.upper, claim.floor))
-    for point, cost in points(game, claim.subtree(), claim.floor, lambda: reached):
+    for point, cost in points(game, claim.subtree(), claim.floor, lambda: reached):  # noqa: B023 - it is meant to fall.
         explored += 1
         if adversarial(point):
             reached, found = cost, point
