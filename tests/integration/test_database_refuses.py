@@ -140,9 +140,9 @@ def test_bounds_may_tighten_and_leave_a_trace(engine: sa.Engine) -> None:
 
 def test_a_finished_task_frees_its_subtree_and_its_clip(engine: sa.Engine) -> None:
     execute(engine, LEGAL)
-    execute(engine, "UPDATE tasks SET id = id + 100, state = 'merged', finished_at = now() WHERE id IN (1, 3)")
-    execute(engine, "INSERT INTO tasks (video_id, kind, subtree_id) VALUES (1, 'explore', 1)")
-    execute(engine, "INSERT INTO tasks (video_id, kind) VALUES (2, 'attack')")
+    execute(engine, "UPDATE tasks SET state = 'merged', finished_at = now() WHERE id IN (1, 3)")
+    execute(engine, "INSERT INTO tasks (id, video_id, kind, subtree_id) VALUES (9, 1, 'explore', 1)")
+    execute(engine, "INSERT INTO tasks (id, video_id, kind) VALUES (10, 2, 'attack')")
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0])
