@@ -151,7 +151,8 @@ def _row(job_id: int, clip: FoundClip, now: datetime) -> dict[str, object]:
         "label": clip.label,
         "status": (VideoStatus.FAILED if failed else VideoStatus.PENDING).value,
         "verdict": (Verdict.FAILED if failed else Verdict.OPEN).value,
-        "reason": clip.problem,
+        # Named like a worker names the clips that it refuses.
+        "reason": f"{clip.path}: {clip.problem}" if failed else None,
         "finished_at": now if failed else None,
     }
 

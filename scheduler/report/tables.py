@@ -42,7 +42,7 @@ def results_table(rows: Sequence[Row]) -> Table:
             clip_name(row), escape(row["label"]), escape(row["predicted"] or ""), _verdict(row), bounds(row),
             row["fmsr_lower_guarantee"] or "", _points(row), f"{row['seconds']:.1f}",
         )  # fmt: skip
-    reasons = [f"{clip_name(row)}: {escape(row['reason'])}" for row in rows if row["reason"]]
+    reasons = [_reason(row) for row in rows if row["reason"]]
     if reasons:
         table.caption = "\n".join(reasons)
         table.caption_justify = "left"
@@ -107,6 +107,11 @@ def _points(row: Row) -> str:
     return (
         f"{row['points_explored']:,} of {total:,}" if total < 10**12 else f"{row['points_explored']:,} of {total:.1e}"
     )
+
+
+def _reason(row: Row) -> str:
+    # Most reasons name the file by its whole path; the table calls it by its short name, once.
+    return f"{clip_name(row)}: {escape(row['reason'].removeprefix(row['video'] + ': '))}"
 
 
 def _verdict(row: Row) -> str:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import FlowcertError, InputError
 from common.jobspec import ModelSpec, SamplingSpec, first_problem
-from worker.models import WeightsInfo, check_forward, inspect_weights, load_model
+from worker.models import WeightsInfo, check_forward, find_factory, inspect_weights, load_model
 from worker.numerics import configure_numerics
 
 
@@ -36,6 +36,8 @@ def check(text: str) -> dict[str, Any]:
     """Answer one question, given as JSON text; raise FlowcertError where the model cannot be used."""
     try:
         question = _Question.model_validate_json(text)
+        # Asked first: of a misspelt model, the weights could only say that they were saved for another.
+        find_factory(question.name)
         info = inspect_weights(**dict(question))
         sampling = _sampling(question, info)
         spec = ModelSpec(

@@ -32,7 +32,7 @@ def build(name: str, args: Mapping[str, Any]) -> nn.Module:
         arguments or gives something that is no ``nn.Module``.
 
     """
-    factory = MODELS.get(name) or _user_factory(name)
+    factory = find_factory(name)
     try:
         module = factory(**args)
     except Exception as error:  # The factory is the user's code and may raise anything.
@@ -41,6 +41,11 @@ def build(name: str, args: Mapping[str, Any]) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise InputError("model", f"{name} gave a {type(module).__name__}, not a torch.nn.Module")
     return module
+
+
+def find_factory(name: str) -> Callable[..., Any]:
+    """Find what builds the model ``name``; raise InputError when it is neither registered nor importable."""
+    return MODELS.get(name) or _user_factory(name)
 
 
 def implied_args(name: str, sizes: Mapping[str, int | None]) -> dict[str, int]:
