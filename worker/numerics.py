@@ -21,7 +21,8 @@ def configure_numerics(threads: int) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    torch.use_deterministic_algorithms(mode=True)
+    # The same as use_deterministic_algorithms(True) without its import of the compiler, more than a second a process.
+    torch.set_deterministic_debug_mode("error")
     torch.set_num_threads(threads)
 
 
