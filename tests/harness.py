@@ -18,12 +18,13 @@ from common.jobspec import JobSpec
 from common.settings import Settings
 from common.store.engine import open_worker_engine
 from common.store.tables import Bound, Job, Task, Video, WitnessRow
-from common.vocab import JobStatus, StopReason, TaskState
+from common.vocab import JobStatus, StopReason, TaskState, Verdict
 from common.wire import Claim, WorkerInfo
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
 from scheduler.loop import tick
 from scheduler.pace import Pace
+from tests.oracle import Truth
 from worker.bench import Workbench
 from worker.store import WorkerStore
 from worker.work import carry_out
@@ -122,13 +123,6 @@ class Service:
             self._wake()
         tick(self.engine, self.app, self.settings, self.pace)
 
-    def finished(self, job: int) -> Finished:
-        """The job's one clip."""
-        with Session(self.engine, expire_on_commit=False) as session:
-            video = session.scalars(sa.select(Video).where(Video.job_id == job)).one()
-            witnesses = session.scalars(sa.select(WitnessRow).where(WitnessRow.video_id == video.id)).all()
-            return Finished(video, session.get(Bound, video.id), list(witnesses))
-
     def _step(self, task: int) -> None:
         worker = self.rng.choice(self.workers)
         if self.rng.random() < 0.1:
@@ -150,3 +144,29 @@ class Service:
 
     def _patience(self) -> int | None:
         return self.rng.randint(1, 4) if self.rng.random() < 0.3 else None
+
+
+def finished_clip(engine: sa.Engine, job: int) -> Finished:
+    """The one clip of a job."""
+    with Session(engine, expire_on_commit=False) as session:
+        video = session.scalars(sa.select(Video).where(Video.job_id == job)).one()
+        witnesses = session.scalars(sa.select(WitnessRow).where(WitnessRow.video_id == video.id)).all()
+        return Finished(video, session.get(Bound, video.id), list(witnesses))
+
+
+def check_clip(engine: sa.Engine, job: int, truth: Truth) -> None:
+    """Compare a job's one finished clip with the truth about it."""
+    end = finished_clip(engine, job)
+    video, bound = end.video, end.bound
+    assert bound is not None, video.reason
+    assert video.points_total == truth.points
+    assert video.points_needed == truth.below
+    assert all(row.replayed and row.margin < 0 for row in end.witnesses)
+    if truth.fmsr is None:
+        assert (video.verdict, bound.upper) == (Verdict.ROBUST, None)
+        assert video.points_explored == truth.points
+        assert not end.witnesses
+    else:
+        assert (video.verdict, bound.lower, bound.upper) == (Verdict.SOLVED, truth.fmsr, truth.fmsr)
+        assert truth.below <= video.points_explored <= truth.points
+        assert min(row.cost for row in end.witnesses) == truth.fmsr

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,7 +57,7 @@ def write_video(path: Path, rng: Random, *, frames: int, height: int, width: int
     writer.release()
 
 
-def random_model(rng: Random, args: dict, scale: float) -> torch.nn.Module:
+def random_model(rng: Random, args: dict[str, Any], scale: float) -> torch.nn.Module:
     """Build a small model with random weights, scaled up so that it reacts to small changes."""
     torch.manual_seed(rng.getrandbits(32))
     module = build("cnn_lstm", args).eval().requires_grad_(requires_grad=False)
@@ -89,52 +90,53 @@ def _distance(norm: str, tau: Decimal, cost: int) -> Decimal:
     return exact.quantize(Decimal("0.000001"), ROUND_CEILING)
 
 
-def calibrate(rng: Random, module: torch.nn.Module, label: int, found: np.ndarray) -> bool:
-    """Shift one class's bias so that few points or none are adversarial; False when the clip itself would be."""
+def calibrate(module: torch.nn.Module, label: int, found: np.ndarray, quantile: float) -> bool:
+    """Shift one class's bias so that this share of the points is adversarial; False when the clip itself would be."""
     gap = float(np.abs(found).max()) * 0.01 + 1e-3
-    if rng.random() < 0.5:
-        shift = -float(found.min()) + gap
-    else:
-        shift = -float(np.quantile(found, rng.choice([0.003, 0.01, 0.03, 0.1, 0.3]))) + gap / 100
+    shift = -float(np.quantile(found, quantile)) + (gap if quantile == 0 else gap / 100)
     module.dense.bias[label] += shift
     return float(found[0]) + shift > gap / 10
 
 
-def draw_game(rng: Random, folder: Path, video: Path, clip: PreparedClip, spec: dict) -> TinyGame | None:
-    """Draw one game on a prepared clip; None when the draw is of no use."""
+def make_game(
+    rng: Random, folder: Path, video: Path, clip: PreparedClip, rules: Rules, *, quantile: float, **spec: Any
+) -> TinyGame | None:
+    """Make a game of a prepared clip with a random model; None when the draw is of no use.
+
+    ``spec`` is the rest of the job's specification; ``args`` in it are the model's constructor arguments.
+    """
     features = Features(clip.frames, clip.flow, clip.labels)
-    norm = rng.choice(["L1", "L2", "L1", "L2", "Linf" if spec["features"] == "global" else "L2"])
-    cap = rng.choice([1, 2]) if norm == "Linf" else rng.choice([None, None, 1, 2])
-    tau = Decimal(rng.choice(["0.5", "0.7", "1", "1.25", "2"]))
-    radius = draw_radius(rng, features.sizes, norm, tau, cap)
-    if radius is None:
-        return None
+    height, width = clip.frames.shape[1:3]
     classes = tuple(f"class{c}" for c in range(rng.randint(2, 4)))
-    args = {
-        "classes": len(classes), "height": clip.frames.shape[1], "width": clip.frames.shape[2],
-        "hidden": rng.randint(3, 6), "channels": rng.choice([[4], [3, 4]]), "features": rng.randint(3, 5),
-    }  # fmt: skip
-    module = random_model(rng, args, scale=rng.uniform(2, 4))
-    rules, label = Rules(norm, tau, radius, cap), rng.randrange(len(classes))
+    args = {"classes": len(classes), "height": height, "width": width, **spec.pop("args")}
+    module, label = random_model(rng, args, scale=rng.uniform(2, 4)), rng.randrange(len(classes))
     vectors = [vector for vector, _ in grid(features.sizes, rules)]
-    if not calibrate(rng, module, label, margins(features, vectors, copy.deepcopy(module).double(), label, tau)):
+    found = margins(features, vectors, copy.deepcopy(module).double(), label, rules.tau)
+    if not calibrate(module, label, found, quantile):
         return None
     truth = brute_force(features, rules, copy.deepcopy(module).double(), label)
     if truth is None:
         return None
     weights = folder / f"{rng.getrandbits(64):016x}.safetensors"
-    save_weights(
-        weights, module, name="cnn_lstm", args=args, classes=classes,
-        frames=len(clip.frames), height=args["height"], width=args["width"],
-    )  # fmt: skip
-    model = ModelSpec(
-        name="cnn_lstm", weights=str(weights), args=args, classes=classes,
-        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
-    )  # fmt: skip
-    return TinyGame(
-        JobSpec(dataset=str(video), model=model, norm=norm, tau=tau, radius=radius, cap=cap, **spec),
-        video, classes[label], truth,
-    )  # fmt: skip
+    known = {"frames": len(clip.frames), "height": height, "width": width}
+    save_weights(weights, module, name="cnn_lstm", args=args, classes=classes, **known)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    model = ModelSpec(name="cnn_lstm", weights=str(weights), args=args, classes=classes, sha256=digest)
+    played = {"norm": rules.norm, "tau": rules.tau, "radius": rules.radius, "cap": rules.cap}
+    return TinyGame(JobSpec(dataset=str(video), model=model, **played, **spec), video, classes[label], truth)
+
+
+def draw_game(rng: Random, folder: Path, video: Path, clip: PreparedClip, spec: dict[str, Any]) -> TinyGame | None:
+    """Draw one game on a prepared clip; None when the draw is of no use."""
+    norm = rng.choice(["L1", "L2", "L1", "L2", "Linf" if spec["features"] == "global" else "L2"])
+    cap = rng.choice([1, 2]) if norm == "Linf" else rng.choice([None, None, 1, 2])
+    tau = Decimal(rng.choice(["0.5", "0.7", "1", "1.25", "2"]))
+    radius = draw_radius(rng, Features(clip.frames, clip.flow, clip.labels).sizes, norm, tau, cap)
+    if radius is None:
+        return None
+    args = {"hidden": rng.randint(3, 6), "channels": rng.choice([[4], [3, 4]]), "features": rng.randint(3, 5)}
+    quantile = 0.0 if rng.random() < 0.5 else rng.choice([0.003, 0.01, 0.03, 0.1, 0.3])
+    return make_game(rng, folder, video, clip, Rules(norm, tau, radius, cap), quantile=quantile, args=args, **spec)
 
 
 def draw_games(rng: Random, folder: Path, cache: Path, many: int) -> Iterator[TinyGame]:

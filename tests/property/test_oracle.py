@@ -10,9 +10,8 @@ import pytest
 import sqlalchemy as sa
 import torch
 
-from common.vocab import Verdict
 from scheduler import levels
-from tests.harness import Service
+from tests.harness import Service, check_clip, finished_clip
 from tests.tiny import TinyGame, draw_games
 
 CHUNKS = 8
@@ -42,26 +41,8 @@ def test_the_service_finds_what_brute_force_finds(
         games[job] = game
     service.run()
     for job, game in games.items():
-        check(service, job, game)
-    verdicts = Counter(service.finished(job).video.verdict for job in games)
+        check_clip(engine, job, game.truth)
+    verdicts = Counter(finished_clip(engine, job).video.verdict for job in games)
     assert verdicts.keys() == {"solved", "robust"}
     assert min(verdicts.values()) >= GAMES_PER_CHUNK / 4
     assert {"accepted", "late"} <= set(service.outcomes)
-
-
-def check(service: Service, job: int, game: TinyGame) -> None:
-    """Compare a finished clip with the truth."""
-    truth, end = game.truth, service.finished(job)
-    video, bound = end.video, end.bound
-    assert bound is not None, video.reason
-    assert video.points_total == truth.points
-    assert video.points_needed == truth.below
-    assert all(row.replayed and row.margin < 0 for row in end.witnesses)
-    if truth.fmsr is None:
-        assert (video.verdict, bound.upper) == (Verdict.ROBUST, None)
-        assert video.points_explored == truth.points
-        assert not end.witnesses
-    else:
-        assert (video.verdict, bound.lower, bound.upper) == (Verdict.SOLVED, truth.fmsr, truth.fmsr)
-        assert truth.below <= video.points_explored <= truth.points
-        assert min(row.cost for row in end.witnesses) == truth.fmsr

@@ -1,0 +1,226 @@
+"""Processes die and the broker forgets: the final bounds are the same, nothing is lost, no row is there twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+
+import pytest
+import redis
+import sqlalchemy as sa
+import torch
+
+from common.features import parse_partition
+from common.jobspec import FarnebackSpec, SamplingSpec
+from scheduler.intake.dataset import FoundClip
+from scheduler.intake.submit import submit
+from tests.crew import Crew
+from tests.harness import BUDGET, check_clip
+from tests.oracle import Rules
+from tests.tiny import MAX_BYTES, TinyGame, make_game, write_video
+from worker.clip import load_or_prepare
+
+pytestmark = pytest.mark.acceptance
+LEASE_SECONDS = 3
+
+
+@pytest.fixture(scope="module")
+def games(tmp_path_factory: pytest.TempPathFactory) -> list[TinyGame]:
+    """A robust and a solvable game of 2,049 points each, with a model slow enough to be killed at work."""
+    torch.set_num_threads(1)
+    rng, folder = Random(5), tmp_path_factory.mktemp("games")
+    video, sampling = folder / "clip.avi", SamplingSpec(frames=4, height=16, width=16)
+    write_video(video, rng, frames=7, height=16, width=16)
+    clip = load_or_prepare(
+        video, sampling, FarnebackSpec(), parse_partition("grid:1x2"), MAX_BYTES, folder / "cache", None
+    )
+    # Three single steps of half a frame (128 entries) cost 384; their distance is 19.596 px.
+    rules = Rules("L2", Decimal(1), Decimal("19.6"), None)
+    spec = {"features": "grid:1x2", "sampling": sampling, "flow": FarnebackSpec()}
+    args = {"hidden": 64, "channels": [32, 64, 64], "features": 64}
+    found: list[TinyGame] = []
+    while len(found) < 2:
+        quantile = 0.0 if not found else 0.002
+        game = make_game(rng, folder, video, clip, rules, quantile=quantile, args=args, **spec)
+        if game is not None and (game.truth.fmsr is None or game.truth.fmsr > 256):
+            found.append(game)
+    assert [game.truth.points for game in found] == [2049, 2049]
+    assert found[0].truth.fmsr is None
+    return found
+
+
+@pytest.fixture
+def crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Crew]:
+    """A scheduler and two workers with short leases, whose tasks take about a second."""
+    urls = {"database_url": database_url, "broker_url": broker_url}
+    settings = {"lease_seconds": LEASE_SECONDS, "beat_seconds": 0.5, "task_seconds": 2, "batch_points": 2}
+    with Crew(engine, urls, tmp_path, **settings) as started:
+        yield started
+
+
+def begin(crew: Crew, games: list[TinyGame]) -> dict[int, TinyGame]:
+    """Submit the games; returns them by job."""
+    return {
+        submit(crew.engine, game.spec, [FoundClip(game.label, str(game.video))], BUDGET).job_id: game for game in games
+    }
+
+
+def exploring(crew: Crew, pid: int) -> tuple[int, int] | None:
+    """Task and attempt of the large last level that the worker with this child has begun not long ago."""
+    rows = crew.rows(
+        "SELECT a.task_id, a.attempt FROM attempts a JOIN workers w ON w.id = a.worker_id"
+        " JOIN tasks t ON t.id = a.task_id JOIN subtrees s ON s.id = t.subtree_id"
+        " WHERE (w.info ->> 'pid')::int = :pid AND a.ended_at IS NULL AND s.floor = 384"
+        " AND a.started_at BETWEEN now() - interval '0.4 s' AND now() - interval '0.1 s'",
+        pid=pid,
+    )
+    return (rows[0].task_id, rows[0].attempt) if rows else None
+
+
+def freeze(crew: Crew, pid: int) -> tuple[int, int]:
+    """Stop a child in the middle of an exploration, until it is killed or continued; returns task and attempt."""
+    caught: list[tuple[int, int]] = []
+
+    def stopped_at_work() -> bool:
+        if exploring(crew, pid) is None:
+            return False
+        os.kill(pid, signal.SIGSTOP)
+        claimed = exploring(crew, pid)
+        if claimed is None:
+            os.kill(pid, signal.SIGCONT)
+            return False
+        caught.append(claimed)
+        return True
+
+    crew.wait(f"{pid} to explore", stopped_at_work)
+    return caught[0]
+
+
+def child_of(crew: Crew, parent: int) -> int:
+    """Process id of the worker child that works for a parent, once it has shown itself."""
+    found: list[int] = []
+
+    def known() -> bool:
+        pids = {row.pid for row in crew.rows("SELECT (info ->> 'pid')::int AS pid FROM workers")}
+        found.extend(pid for pid in pids if parent_of(pid) == parent)
+        return bool(found)
+
+    crew.wait(f"the child of {parent}", known)
+    return found[0]
+
+
+def parent_of(pid: int) -> int | None:
+    """Parent of a living process; None when there is none (any more)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return None
+    return None if fields[0] == "Z" else int(fields[1])
+
+
+def attempts_of(crew: Crew, task: int) -> list[str | None]:
+    return [row.outcome for row in crew.rows(f"SELECT outcome FROM attempts WHERE task_id = {task} ORDER BY attempt")]
+
+
+def check_everything(crew: Crew, games: dict[int, TinyGame]) -> None:
+    """Wait for the end; then the bounds are those of brute force, and the rows tell one whole story."""
+    crew.wait_until_done()
+    for job, game in games.items():
+        check_clip(crew.engine, job, game.truth)
+    assert crew.rows("SELECT state FROM tasks WHERE finished_at IS NULL OR state = 'failed'") == []
+    # Every merged task has its one result, and every result is one attempt's that says so.
+    assert crew.rows("SELECT t.id FROM tasks t WHERE state = 'merged' AND NOT EXISTS"
+                     " (SELECT FROM results r WHERE r.task_id = t.id)") == []  # fmt: skip
+    results = crew.rows("SELECT count(*) AS many, count(DISTINCT task_id) AS tasks FROM results")[0]
+    returned = crew.rows("SELECT count(*) AS many FROM attempts WHERE outcome = 'returned'")[0]
+    assert results.many == results.tasks == returned.many
+    explored = crew.rows(
+        "SELECT sum((r.payload ->> 'explored')::int) AS sum FROM results r JOIN tasks t ON t.id = r.task_id"
+        " WHERE t.kind = 'explore' AND t.state = 'merged'"
+    )[0]
+    assert explored.sum == crew.rows("SELECT sum(points_explored) AS sum FROM videos")[0].sum
+    # No two subtrees of the last frontier stand for the same points.
+    assert crew.rows("SELECT video_id FROM subtrees WHERE NOT split"
+                     " GROUP BY video_id, prefix, first, last, floor HAVING count(*) > 1") == []  # fmt: skip
+
+
+def test_workers_killed_at_work_lose_nothing(crew: Crew, games: list[TinyGame]) -> None:
+    jobs = begin(crew, games)
+    crew.start("scheduler")
+    first, second = crew.start("worker"), crew.start("worker")
+
+    # Only the child: its parent starts another.
+    child = child_of(crew, first.pid)
+    killed = [freeze(crew, child)]
+    os.kill(child, signal.SIGKILL)
+
+    # The whole worker; another one is started in its place.
+    killed.append(freeze(crew, child_of(crew, second.pid)))
+    crew.kill(second)
+    third = crew.start("worker")
+
+    # Only the parent: the child must not go on without it.
+    child = child_of(crew, third.pid)
+    killed.append(freeze(crew, child))
+    third.kill()
+    third.wait()
+    crew.wait("the child to end with its parent", lambda: parent_of(child) is None, 10)
+
+    check_everything(crew, jobs)
+    assert first.poll() is None
+    for task, attempt in killed:
+        outcomes = attempts_of(crew, task)
+        assert outcomes[attempt - 1] == "expired", (killed, outcomes)
+        assert outcomes[-1] == "returned"
+    (reason,) = {row.reason for row in crew.rows("SELECT regexp_replace(reason, 'worker \\S+ ', '') AS reason"
+                                                 " FROM attempts WHERE outcome = 'expired'")}  # fmt: skip
+    assert reason == "fell silent"
+
+
+def test_a_killed_scheduler_and_a_broker_that_forgets_lose_nothing(
+    crew: Crew, games: list[TinyGame], broker_url: str
+) -> None:
+    jobs = begin(crew, games)
+    scheduler, worker = crew.start("scheduler"), crew.start("worker")
+    child = child_of(crew, worker.pid)
+    crew.wait("an exploration", lambda: exploring(crew, child))
+    crew.kill(scheduler)
+    crew.wait("the worker to run out of work", lambda: not crew.rows("SELECT 1 FROM tasks WHERE state = 'leased'"))
+    assert crew.rows("SELECT 1 FROM tasks WHERE state = 'returned'"), "nothing was appended without a scheduler"
+    crew.start("scheduler")
+    crew.wait("an exploration", lambda: exploring(crew, child))
+
+    # All messages, and Celery's own keys with them.
+    path = broker_url.removeprefix("redis+socket://").partition("?")[0]
+    with redis.Redis(unix_socket_path=path) as client:
+        assert client.keys()
+        client.flushall()
+    explored = sum(row.points_explored for row in crew.rows("SELECT points_explored FROM videos"))
+    check_everything(crew, jobs)
+    assert sum(row.points_explored for row in crew.rows("SELECT points_explored FROM videos")) > explored
+    assert {row.outcome for row in crew.rows("SELECT outcome FROM attempts")} == {"returned"}
+
+
+def test_a_worker_told_to_stop_hands_in_what_it_has(crew: Crew, games: list[TinyGame]) -> None:
+    jobs = begin(crew, games)
+    crew.start("scheduler")
+    worker = crew.start("worker")
+    child = child_of(crew, worker.pid)
+    task, _ = freeze(crew, child)
+    worker.send_signal(signal.SIGTERM)
+    time.sleep(1.0)
+    os.kill(child, signal.SIGCONT)
+    assert worker.wait(20) == 0
+    (row,) = crew.rows(f"SELECT payload FROM results WHERE task_id = {task}")
+    assert row.payload["stop"] == "shutdown"
+    assert row.payload["position"] is not None
+    assert row.payload["explored"] > 0
+    assert crew.rows("SELECT 1 FROM tasks WHERE state = 'leased'") == []
+    crew.start("worker")
+    check_everything(crew, jobs)
+    assert {row.outcome for row in crew.rows("SELECT outcome FROM attempts")} == {"returned"}
