@@ -17,15 +17,10 @@ from scheduler.levels import Level, counter_of, next_level, settled_below
 
 
 def attacked(session: Session, video: Video, spec: JobSpec, task: Task, result: Attacked) -> None:
-    """Take in the attack's witness, if any, and begin the first level."""
+    """Take in the attack's witness, if any; the first level is begun when the clip is planned."""
     if result.witness is not None:
         add_witness(session, video, spec, task, result.witness)
     video.status = VideoStatus.EXPLORING.value
-    counter = counter_of(video, spec)
-    level = next_level(counter, 0, bounds_of(session, video).upper)
-    if level is None:
-        raise ValueError(f"video {video.id} has nothing to explore, which prepare would have refused")
-    _begin(session, video, counter, level)
 
 
 def explored(session: Session, video: Video, spec: JobSpec, task: Task, result: Explored) -> None:
@@ -98,6 +93,9 @@ def plan(session: Session, video: Video, spec: JobSpec, *, budget: int, task_poi
     counter = counter_of(video, spec)
     created = 0
     while video.finished_at is None and created < room:
+        if video.threshold is None:
+            _raise_level(session, video, counter, budget)
+            continue
         made = _carve(session, video, counter, task_points=task_points, room=room - created)
         created += made
         if made == 0:
@@ -149,7 +147,7 @@ def _carve(session: Session, video: Video, counter: PointCounter, *, task_points
 
 
 def _complete_level(session: Session, video: Video, counter: PointCounter, budget: int) -> None:
-    """Fold a complete level into the clip's lower bound, and begin the next one or end the clip."""
+    """Fold a complete level into the clip's lower bound, then begin the next one or end the clip."""
     rows = session.execute(
         select(SubtreeRow.lower, SubtreeRow.undecided).where(
             SubtreeRow.video_id == video.id, SubtreeRow.floor == video.floor, ~SubtreeRow.split
@@ -159,13 +157,19 @@ def _complete_level(session: Session, video: Video, counter: PointCounter, budge
     stuck = any(undecided and lower == level.lower for lower, undecided in rows)
     move_bounds(session, video, Bounds(level.lower if stuck else settled_below(counter, level.lower)))
     bounds = bounds_of(session, video)
+    if stuck and next_level(counter, bounds.lower, bounds.upper) is not None:
+        reason = f"a point of cost {level.lower} has a margin too close to zero to decide"
+        finish(session, video, VideoStatus.DONE, Verdict.OPEN, reason)
+        return
+    _raise_level(session, video, counter, budget)
+
+
+def _raise_level(session: Session, video: Video, counter: PointCounter, budget: int) -> None:
+    """Begin the level above the clip's lower bound, or end the clip: nothing is left, or the budget forbids it."""
+    bounds = bounds_of(session, video)
     following = next_level(counter, bounds.lower, bounds.upper)
     if following is None:
         finish(session, video, VideoStatus.DONE, Verdict.ROBUST if bounds.upper is None else Verdict.SOLVED)
-        return
-    if stuck:
-        reason = f"a point of cost {level.lower} has a margin too close to zero to decide"
-        finish(session, video, VideoStatus.DONE, Verdict.OPEN, reason)
         return
     size = counter.between(whole(counter.game), following.floor, following.threshold)
     if video.points_explored + size > budget:

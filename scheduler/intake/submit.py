@@ -102,9 +102,10 @@ def _resume_cancelled(session: Session, job_id: int) -> int:
     waiting = _update(
         session, job_id, cancelled & Video.clip_digest.is_(None), status=VideoStatus.PENDING.value, finished_at=None
     )
-    exploring = _update(
-        session, job_id, cancelled & Video.floor.is_not(None), status=VideoStatus.EXPLORING.value, finished_at=None
-    )
+    attacked = exists().where(
+        Task.video_id == Video.id, Task.kind == TaskKind.ATTACK, Task.state == TaskState.MERGED
+    )  # fmt: skip
+    exploring = _update(session, job_id, cancelled & attacked, status=VideoStatus.EXPLORING.value, finished_at=None)
     # What is left was prepared but not attacked.
     prepared = _update(session, job_id, cancelled, status=VideoStatus.PREPARED.value, finished_at=None)
     _schedule(session, job_id, VideoStatus.PREPARED, TaskKind.ATTACK)
