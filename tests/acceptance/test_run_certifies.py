@@ -1,0 +1,129 @@
+"""``flowcert run`` on rendered clips: true bounds, every promised key, and nothing done twice."""
+
+import csv
+import math
+from itertools import pairwise
+
+import pyarrow.parquet as pq
+import pytest
+
+from scheduler.embedded import start_stack
+from tests.acceptance.conftest import SMALL_GAME, options
+
+pytestmark = pytest.mark.acceptance
+VERDICTS = {"open", "solved", "robust", "misclassified", "failed"}
+NUMBER = (int, float)
+
+
+@pytest.fixture(scope="module")
+def command(clips):
+    return ["run", clips, "--workers=2", *options(SMALL_GAME)]
+
+
+@pytest.fixture(scope="module")
+def certified(home, command):
+    """The run, which starts and stops its own servers; afterwards they are up for the commands that ask about it."""
+    done = home.flowcert(*command)
+    with start_stack(home.folder):
+        yield done
+
+
+@pytest.fixture(scope="module")
+def results(home, certified):
+    return home.rows("results")
+
+
+def test_the_run_ends_well_and_prints_a_table(certified, clips):
+    assert certified.returncode == 0, certified.stderr
+    assert "job 1: new, 4 clips added" in certified.stderr
+    assert "Traceback" not in certified.stderr
+    for path in clips.glob("*/*.avi"):
+        assert str(path.relative_to(clips)) in certified.stdout
+
+
+def test_every_promised_key_has_its_type(results, clips):
+    assert [row["video"] for row in results] == sorted(str(path) for path in clips.glob("*/*.avi"))
+    for row in results:
+        assert row["label"] in row["video"]
+        assert isinstance(row["predicted"], str)
+        assert row["verdict"] in VERDICTS
+        assert (row["norm"], row["tau"], row["features"], row["radius"]) == ("L2", 1.0, "global", 46.0)
+        assert isinstance(row["fmsr_lower"], NUMBER)
+        assert isinstance(row["fmsr_upper"], NUMBER) or row["fmsr_upper"] in ("inf", None)
+        assert row["fmsr_lower_guarantee"] == "grid"
+        # Nothing is claimed about changes between grid points.
+        assert row["msr_lower"] is None
+        assert row["msr_lower_guarantee"] is None
+        assert isinstance(row["msr_upper"], NUMBER) or row["msr_upper"] is None
+        assert isinstance(row["points_explored"], int)
+        assert 0 < row["points_explored"] <= row["points_total"]
+        assert row["seconds"] > 0
+
+
+def test_bounds_are_decided(results):
+    verdicts = {row["verdict"] for row in results}
+    assert verdicts == {"solved", "robust"}
+    for row in results:
+        # Seven flows of two coordinates, each moved up or down: nothing, one of them, or two.
+        assert row["points_total"] == 1 + 14 * 2 + math.comb(14, 2) * 2 * 2
+        if row["verdict"] == "solved":
+            assert 0 < row["fmsr_lower"] == row["fmsr_upper"] == row["msr_upper"] <= 46
+        else:
+            assert (row["fmsr_lower"], row["fmsr_upper"], row["msr_upper"]) == (46.0, "inf", None)
+            assert row["points_explored"] == row["points_total"]
+
+
+def test_upper_bounds_are_replayed_witnesses(home, results):
+    witnesses = home.query("SELECT v.path, w.cost FROM witnesses w JOIN videos v ON v.id = w.video_id WHERE w.replayed")
+    for row in results:
+        costs = [witness["cost"] for witness in witnesses if witness["path"] == row["video"]]
+        assert row["msr_upper"] == (math.sqrt(min(costs)) if costs else None)
+
+
+def test_the_trace_is_monotone_and_ends_at_the_results(home, results):
+    moves = home.rows("trace")
+    for row in results:
+        own = [move for move in moves if move["video"] == row["video"]]
+        for one, other in pairwise(own):
+            assert one["at"] <= other["at"]
+            assert one["fmsr_lower"] <= other["fmsr_lower"]
+            assert one["fmsr_upper"] is None or one["fmsr_upper"] >= other["fmsr_upper"]
+            assert (one["lower_cost"], one["upper_cost"]) != (other["lower_cost"], other["upper_cost"])
+        assert len(own) >= 2
+        assert (own[-1]["lower_cost"], own[-1]["upper_cost"]) == (row["lower_cost"], row["upper_cost"])
+
+
+def test_files_hold_what_the_listing_shows(home, results, tmp_path):
+    table, columns, picture = tmp_path / "r.csv", tmp_path / "r.parquet", tmp_path / "r.png"
+    done = home.flowcert("results", "--csv", table, "--parquet", columns, "--plot", picture)
+    assert done.returncode == 0, done.stderr
+    shown = [(row["video"], float(row["fmsr_lower"]), float(row["fmsr_upper"])) for row in results]
+    for rows in (csv.DictReader(table.read_text().splitlines()), pq.read_table(columns).to_pylist()):
+        assert [(row["video"], float(row["fmsr_lower"]), float(row["fmsr_upper"])) for row in rows] == shown
+    assert picture.read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_status_watch_and_workers(home, results):
+    (job,) = home.rows("status")
+    assert (job["job_id"], job["status"], job["clips"], job["clips_finished"]) == (1, "done", 4, 4)
+    assert job["points_explored"] == job["points_needed"] == sum(row["points_explored"] for row in results)
+    watched = home.flowcert("watch", 1)
+    assert watched.returncode == 0
+    assert "job 1 is done" in watched.stderr
+    workers = home.rows("workers")
+    # The second one may have come too late to show itself.
+    assert len(workers) in (1, 2)
+    # One prepare, one attack and at least one exploration a clip, each done once.
+    assert sum(worker["returned"] for worker in workers) >= 12
+    assert all(worker["attempts"] == worker["returned"] for worker in workers)
+
+
+def test_the_same_command_again_schedules_nothing(home, command, certified, results):
+    everything = "SELECT (SELECT count(*) FROM tasks) AS tasks, (SELECT count(*) FROM bound_events) AS moves"
+    before = home.query(everything)
+    again = home.flowcert(*command)
+    assert again.returncode == 0
+    assert again.stderr == "job 1: resumed, 0 clips added\n"
+    assert again.stdout == certified.stdout
+    assert home.query(everything) == before
+    assert home.rows("results") == results
