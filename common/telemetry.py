@@ -28,8 +28,9 @@ def configure_logs(*, as_json: bool, level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # Celery would log each message twice more; the workers' own events say it with ids.
-    for name in ("celery.worker.strategy", "celery.app.trace"):
+    # Celery would log each message twice more, which the workers' own events say with ids; Alembic would say at each
+    # start which database it knows.
+    for name in ("celery.worker.strategy", "celery.app.trace", "alembic.runtime.migration"):
         logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
