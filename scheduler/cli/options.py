@@ -87,7 +87,7 @@ def take_request(parameters: dict[str, Any], settings: Settings) -> tuple[JobSpe
     request = read_request(options, file)
     config = request.config
     dataset = Path(config.dataset).expanduser().resolve()
-    root = None if config.root is None else Path(config.root).expanduser()
+    root = None if config.root is None else Path(config.root).expanduser().resolve()
     clips = find_clips(dataset, root=root, label=config.label)
     spec = build_spec(request)
     return spec, usable(clips, spec.model.classes, only=config.only, limit=config.limit), config.budget
