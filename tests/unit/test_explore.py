@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -135,6 +136,15 @@ def test_a_better_incumbent_is_obeyed_between_batches():
     assert {point for point in oracle.asked[8:] if LINE.cost(point) >= 2} == set()
     assert wanted(LINE, [whole(LINE)], 0, 2).keys() <= set(oracle.asked)
     assert found.explored < len(wanted(LINE, [whole(LINE)], 0, 5))
+
+
+@pytest.mark.parametrize("most_batch", [1, 500])
+def test_of_several_adversarial_points_the_cheapest_is_returned(most_batch):
+    dear, cheaper, cheapest = ((0, 4),), ((0, -3),), ((2, -1),)
+    oracle = Oracle({dear, cheaper, cheapest})
+    found = run(LINE, Task(whole(LINE), 0, 5), oracle, most_batch=most_batch)
+    assert [point for point in oracle.asked if point in oracle.adversarial] == [dear, cheaper, cheapest]
+    assert (found.reached, found.adversarial) == (1, cheapest)
 
 
 def test_an_incumbent_replaces_a_dearer_adversarial_point():

@@ -130,6 +130,26 @@ def test_an_attack_finds_the_way_that_the_gradient_shows():
     assert GreedyAttack(Game((1, 1, 1, 1), Norm.L1), Judge(slope, slope, 0), 3).find() is None
 
 
+def test_a_step_that_turns_out_to_be_needless_is_taken_back():
+    class Lever:
+        """One step in 0 helps a little at once; two in 1 are enough alone, which the first does not show."""
+
+        batch, label = 64, 0
+
+        def logits(self, points):
+            held = [(dict(point).get(0, 0), dict(point).get(1, 0)) for point in points]
+            return np.array([[5.0 - (a >= 1) - 0.5 * (b >= 1) - 6 * (b >= 2), 0.0] for a, b in held])
+
+        def in_float64(self):
+            return self
+
+        def margin_gradient(self, point, label):
+            return float(self.logits([point])[0][0]), np.array([-1.0, -1.0])
+
+    lever = Lever()
+    assert GreedyAttack(Game((1, 1), Norm.L1), Judge(lever, lever, 0), 20).find() == ((1, 2),)
+
+
 def test_a_replay_confirms_every_adversarial_point_and_no_other(drawn):
     confirmed = refused = 0
     for game in drawn:
