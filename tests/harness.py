@@ -92,7 +92,7 @@ class Service:
         self.app = make_app(broker_url, task_seconds=self.settings.task_seconds)
         self.workers = [
             LocalWorker(database_url, f"worker{batch}", self.settings.model_copy(update={"batch_points": batch}))
-            for batch in (1, 5, 7)
+            for batch in (2, 5, 7)
         ]
         self.abandoned: list[tuple[LocalWorker, Claim]] = []
         self.outcomes: list[str] = []
@@ -108,7 +108,7 @@ class Service:
         for _ in range(MOST_ROUNDS):
             tick(self.engine, self.app, self.settings, self.pace)
             with Session(self.engine) as session:
-                ready = list(session.scalars(sa.select(Task.id).where(Task.state == TaskState.READY)))
+                ready = list(session.scalars(sa.select(Task.id).where(Task.state == TaskState.READY).order_by(Task.id)))
                 running = session.scalar(sa.select(sa.func.count()).where(Job.status == JobStatus.RUNNING))
             if not running:
                 break

@@ -69,7 +69,7 @@ def random_model(rng: Random, args: dict[str, Any], scale: float) -> torch.nn.Mo
 def draw_radius(rng: Random, sizes: list[int], norm: str, tau: Decimal, cap: int | None) -> Decimal | None:
     """Draw a radius that holds at most MOST_POINTS points and at least one move; None when none was met."""
     # Small games are quick, so there are more of them: skewed on a logarithmic scale.
-    wanted = round(20 * math.exp(rng.random() ** 1.5 * math.log(MOST_POINTS / 20)))
+    wanted = round(20 * math.exp(rng.random() ** 2 * math.log(MOST_POINTS / 20)))
     limit = 1 if norm == "Linf" else min(sizes)
     costs: list[int] = []
     for _ in range(10):

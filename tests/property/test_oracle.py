@@ -17,7 +17,7 @@ from tests.tiny import TinyGame, draw_games
 CHUNKS = 8
 GAMES_PER_CHUNK = 23
 #: Explore tasks that a game is cut into, about: enough to mix, few enough to be quick.
-TASKS_PER_GAME = 8
+TASKS_PER_GAME = 6
 
 
 def draw_task_points(rng: Random, game: TinyGame) -> int:
