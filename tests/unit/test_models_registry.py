@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from common.errors import InputError
-from worker.models.cnn_lstm import CnnLstm
+from worker.models.cnn import CnnLstm
 from worker.models.registry import build, implied_args
 from worker.models.vgg16_lstm import Vgg16Lstm
 

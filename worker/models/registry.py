@@ -10,15 +10,22 @@ from typing import Any, Final
 from torch import nn
 
 from common.errors import InputError
-from worker.models.cnn_lstm import CnnLstm
+from worker.models.cnn import CnnGru, CnnLstm, CnnMean
 from worker.models.vgg16_lstm import Vgg16Lstm
 
 #: The registered models, by the name a user gives.
-MODELS: Final[Mapping[str, Callable[..., nn.Module]]] = MappingProxyType({"cnn_lstm": CnnLstm, "vgg16_lstm": Vgg16Lstm})
+MODELS: Final[Mapping[str, Callable[..., nn.Module]]] = MappingProxyType(
+    {"cnn_lstm": CnnLstm, "cnn_gru": CnnGru, "cnn_mean": CnnMean, "vgg16_lstm": Vgg16Lstm}
+)
 
 #: The constructor arguments of a registered model that follow from the job's classes and frame size.
 _IMPLIED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"cnn_lstm": ("classes", "height", "width"), "vgg16_lstm": ("classes",)}
+    {
+        "cnn_lstm": ("classes", "height", "width"),
+        "cnn_gru": ("classes", "height", "width"),
+        "cnn_mean": ("classes", "height", "width"),
+        "vgg16_lstm": ("classes",),
+    }
 )
 
 

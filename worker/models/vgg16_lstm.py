@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from worker.models.frame_lstm import FrameLstm
+from worker.models.frame_model import FrameLstm
 
 _BLOCKS: Final = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 _FC: Final = 4096
