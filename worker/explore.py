@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
-from common.game import Game, Point, Subtree, points
+from common.game import Game, Point, Subtree
+from common.game.blocks import blocks
 from common.vocab import StopReason
 from worker.judge import Call, Judge
 
@@ -61,31 +61,33 @@ def explore(
     reached = task.threshold
     undecided: int | None = None
     adversarial: Point | None = None
-    position: Point | None = None
     explored = 0
     batch = min(FIRST_BATCH, most_batch)
-    listing = points(game, task.subtree, task.floor, lambda: reached)
+
+    def wanted() -> int:
+        return reached
+
+    listing = blocks(game, task.subtree, task.floor, wanted, lambda: batch)
     while True:
         upper = incumbent()
         if upper is not None and task.floor <= upper < reached:
             reached, adversarial = upper, None
-        chunk = list(islice(listing, batch))
-        if not chunk:
+        block, costs = next(listing, (None, None))
+        if block is None or costs is None:
             return Exploration(StopReason.EXHAUSTED, None, explored, reached, undecided, adversarial)
         begun = time.monotonic()
-        calls = judge.judge([point for point, _ in chunk]).calls
+        calls = judge.judge(block).calls
         batch = _next_batch(batch, most_batch, time.monotonic() - begun)
-        explored += len(chunk)
-        position = chunk[-1][0]
+        explored += len(block)
         for index in np.flatnonzero(calls != Call.SAFE):
-            point, cost = chunk[int(index)]
+            cost = int(costs[index])
             if calls[index] == Call.UNDECIDED:
                 undecided = cost if undecided is None else min(undecided, cost)
             elif cost < reached:
-                reached, adversarial = cost, point
+                reached, adversarial = cost, block[int(index)]
         reason = interrupted(explored)
         if reason is not None:
-            return Exploration(reason, position, explored, reached, undecided, adversarial)
+            return Exploration(reason, block[len(block) - 1], explored, reached, undecided, adversarial)
 
 
 def _next_batch(batch: int, most: int, seconds: float) -> int:

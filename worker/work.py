@@ -83,11 +83,12 @@ def _explore(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted: 
             return StopReason.TIME
         return interrupted() or (StopReason.POINTS if points >= bench.settings.task_points else None)
 
+    judge = bench.judge(claim)
     found = explore(
         bench.game(claim.spec, bench.clip(claim)),
         Task(claim.subtree(), claim.floor, claim.threshold),
-        bench.judge(claim),
-        most_batch=bench.settings.batch_points,
+        judge,
+        most_batch=judge.fast.batch,
         incumbent=incumbent,
         interrupted=stop,
     )
