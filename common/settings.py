@@ -43,6 +43,11 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1, description="a task that failed so often fails its clip")
     threads: int = Field(default=1, ge=1, description="CPU threads of a worker's arithmetic")
     batch_points: int = Field(default=64, ge=1, description="grid points evaluated in one forward pass")
+    cache_bytes: int = Field(
+        default=512 * 2**20,
+        ge=2**20,
+        description="memory for frame variants and recurrent states of a worker, in bytes",
+    )
     max_clip_bytes: int = Field(
         default=2_000_000_000, gt=0, description="decoded size above which a video is refused, in bytes"
     )

@@ -14,12 +14,17 @@ from common.jobspec import JobSpec, ModelSpec
 from common.settings import Settings
 from common.wire import Claim
 from worker.clip import PreparedClip, load_or_prepare
+from worker.factorised import FactorisedEvaluator
+from worker.factorised.agreement import require_agreement
 from worker.judge import Judge
-from worker.models import LoadedModel, load_model
-from worker.plain import PlainEvaluator
+from worker.models import MODELS, LoadedModel, load_model
+from worker.models.recurrence import Factorised
+from worker.plain import Evaluator, PlainEvaluator
 
 #: Clips kept in memory; a worker seldom has tasks of more than a few at once.
 _CLIPS = 8
+#: Evaluators kept, which share the cache's budget: the clip in hand, and the one a worker returns to.
+_JUDGES = 2
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -58,9 +63,18 @@ class Workbench:
 
         def build() -> Judge:
             plain = self.plain(claim, self.clip(claim))
-            return Judge(plain, plain, claim.spec.model.classes.index(claim.label))
+            return Judge(self._fast(plain, claim.spec.model.name), plain, claim.spec.model.classes.index(claim.label))
 
-        return build() if claim.clip_digest is None else _kept(self._judges, _key(claim), _CLIPS, build)
+        return build() if claim.clip_digest is None else _kept(self._judges, _key(claim), _JUDGES, build)
+
+    def _fast(self, plain: PlainEvaluator, name: str) -> Evaluator:
+        """The factorised evaluation where the model can be taken apart, the plain one for any other module."""
+        if not isinstance(plain.module, Factorised):
+            return plain
+        fast = FactorisedEvaluator(plain, plain.module, self.settings.cache_bytes // _JUDGES)
+        if name not in MODELS:
+            require_agreement(fast, plain)
+        return fast
 
     def plain(self, claim: Claim, clip: PreparedClip) -> PlainEvaluator:
         """The plain evaluation of a clip."""

@@ -1,0 +1,242 @@
+"""Evaluates blocks of grid points frame by frame: one lockstep pass over the frames after the first change.
+
+A point changes frames independently of each other, so it is a prefix (its changes in all flows but the last one it
+changes) and a variant of one more frame. The prefix's recurrent states after every frame are kept; all points of a
+block start from their prefix's state before the changed frame, take the variant's projection there, and advance
+together over the remaining frames with the unchanged clip's projections (design section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from common.game import ROOT, Point
+from common.game.blocks import Block, block_of
+from worker.factorised.halving import Halving
+from worker.factorised.slots import Slots, TooManyRows
+from worker.factorised.variants import Family, Variants
+from worker.models.recurrence import Factorised
+from worker.plain import Logits, PlainEvaluator, finite
+
+Integers = npt.NDArray[np.int64]
+
+#: Points advanced together: their gates fit a core's cache, which is what bounds the speed on a CPU.
+LOCKSTEP = 2048
+#: Points evaluated together: enough that what their prefixes cost is shared by many.
+BLOCK = 16384
+
+
+@dataclass(frozen=True, eq=False)
+class _Starts:
+    """Where each of ``B`` points leaves its prefix: rows of kept states, of variants, and the flow changed."""
+
+    prefix: Integers  #: row of the prefix's states, ``[B]``
+    variant: Integers  #: row of the variant's projection, ``[B]``
+    flow: Integers  #: the last flow the point changes; T - 1, which is none, for the unchanged clip, ``[B]``
+
+
+class FactorisedEvaluator:
+    """Logits of blocks of one clip's grid points, for a model that can be taken apart.
+
+    Parameters
+    ----------
+    plain : the plain evaluation of the same clip, whose frames and flows are used.
+    model : the same model, as frames and recurrence.
+    budget : bytes that variants and states may take together.
+
+    """
+
+    def __init__(self, plain: PlainEvaluator, model: Factorised, budget: int) -> None:
+        self.plain = plain
+        self._model = model
+        self._recurrence = model.recurrence()
+        self._offsets = np.asarray(plain.clip.coordinate_offsets)
+        self._flow_of = np.asarray(plain.clip.coordinate_table.t)
+        with torch.no_grad():
+            self._base = self._project(plain.frames)
+        size, (length, inputs) = plain.frames.element_size(), self._base.shape
+        states = len(self._recurrence.start)
+        self._variants = Variants(
+            max(budget // 2 // (inputs * size), 1), inputs, plain.dtype, plain.device, self._encode, self._offsets
+        )
+        # A prefix has the state before each frame and the one after the last.
+        capacity = max(budget // 2 // ((length + 1) * states * size), 2)
+        self._states: Slots[Point] = Slots(capacity, (length + 1, states), plain.dtype, plain.device)
+        self._lockstep = Halving(LOCKSTEP)
+        self._encoding = Halving(plain.batch)
+
+    @property
+    def batch(self) -> int:
+        """Points worth evaluating together."""
+        return BLOCK
+
+    @property
+    def variants_computed(self) -> int:
+        """Frame variants warped and encoded so far, those computed again included."""
+        return self._variants.computed
+
+    def logits(self, points: Sequence[Point]) -> Logits:
+        """Logits ``[B, C]`` of ``B`` grid points; raises NumericalError when one is NaN or infinite."""
+        with torch.no_grad():
+            return finite(self._logits(block_of(points)))
+
+    def _logits(self, block: Block) -> Logits:
+        try:
+            starts = self._starts(block)
+        except TooManyRows:
+            if len(block) == 1:
+                return self.plain.logits(block)
+            half = len(block) // 2
+            return np.concatenate([self._logits(block[:half]), self._logits(block[half:])])
+        # Small integers are sorted by counting.
+        order = np.argsort(starts.flow.astype(np.uint16), kind="stable")
+        parts = self._lockstep.run(
+            len(order), lambda part: self._recurrence.finish(self._advance(starts, order[part])).double().cpu()
+        )
+        logits = torch.cat(parts).numpy()
+        result = np.empty_like(logits)
+        result[order] = logits
+        return result
+
+    def _advance(self, starts: _Starts, rows: npt.NDArray[np.intp], keep: Tensor | None = None) -> Tensor:
+        """Final states of the points ``rows``, sorted by flow: each joins the lockstep at the frame it changes.
+
+        With ``keep``, the rows of the points as prefixes, the states on the way are kept there.
+        """
+        device = self.plain.device
+        flow = starts.flow[rows]
+        prefix = torch.from_numpy(starts.prefix[rows]).to(device)
+        variant = torch.from_numpy(starts.variant[rows]).to(device)
+        length = len(self._base)
+        joined = np.searchsorted(flow, np.arange(length))
+        # A point that changes flow t leaves its prefix before frame t + 1.
+        states = self._states.rows[prefix, torch.from_numpy(flow + 1).to(device)]
+        for t in range(int(flow[0]), length - 1):
+            start, end = int(joined[t]), int(joined[t + 1])
+            if start:
+                self._recurrence.advance(states[:start], self._base[t + 1])
+            if end > start:
+                self._recurrence.advance(states[start:end], self._variants.rows[variant[start:end]])
+            if keep is not None:
+                self._states.rows[keep[:end], t + 2] = states[:end]
+        return states
+
+    def _starts(self, block: Block) -> _Starts:
+        """Find or compute what a block's points start from; raises TooManyRows when the budget is too small for it."""
+        last_flow = np.array([self._last_flow(parent) for parent in block.parents], np.int64)
+        flow = np.where(block.value == 0, len(self._base) - 1, self._flow_of[block.coordinate])
+        same = flow == last_flow[block.parent]
+        prefixes = list(block.parents)
+        within: dict[int, Point] = {}
+        prefix = block.parent.copy()
+        for index in np.unique(block.parent[same]):
+            before, within[int(index)] = self._split(block.parents[int(index)])
+            prefix[same & (block.parent == index)] = len(prefixes)
+            prefixes.append(before)
+        groups = self._groups(block, flow, same, within)
+        families = [family for family, _ in groups]
+        used = [prefixes[int(index)] for index in np.unique(prefix)]
+        kept = self._prefix_rows(used)
+        variant = np.zeros(len(block), np.int64)
+        for family, rows in groups:
+            variant[rows] = self._variants.rows_of(family, block.coordinate[rows], block.value[rows], families)
+        row_of = np.array([kept.get(point, 0) for point in prefixes], np.int64)
+        return _Starts(row_of[prefix], variant, flow)
+
+    def _groups(
+        self, block: Block, flow: Integers, same: npt.NDArray[np.bool_], within: dict[int, Point]
+    ) -> list[tuple[Family, npt.NDArray[np.intp]]]:
+        """Group a block's points by family of variants; a parent matters only where it changes the same flow."""
+        parent = np.where(same, block.parent, -1)
+        steps = np.abs(block.value)
+        changed = np.flatnonzero(steps)
+        if not changed.size:
+            return []
+        # One integer for the three, so that a single sort groups them.
+        key = (flow * (len(block.parents) + 1) + parent + 1)[changed] * (steps.max() + 1) + steps[changed]
+        order = np.argsort(key, kind="stable")
+        groups = np.split(changed[order], np.flatnonzero(np.diff(key[order])) + 1)
+        return [
+            ((int(flow[rows[0]]), within.get(int(parent[rows[0]]), ROOT), int(steps[rows[0]])), rows) for rows in groups
+        ]
+
+    def _prefix_rows(self, points: Sequence[Point]) -> dict[Point, int]:
+        """Rows of the kept states of prefixes, after computing the missing ones, those with fewer flows first."""
+        depths: list[dict[Point, None]] = []
+        for point in points:
+            chain = [point]
+            while chain[-1] != ROOT:
+                chain.append(self._split(chain[-1])[0])
+            for depth, ancestor in enumerate(reversed(chain)):
+                if depth == len(depths):
+                    depths.append({})
+                depths[depth][ancestor] = None
+        needed = {point for level in depths for point in level}
+        for level in depths:
+            missing = [point for point in level if self._states.held(point) is None]
+            if missing:
+                self._keep(missing, needed)
+        return {point: rows[0] for point in needed if (rows := self._states.held(point))}
+
+    def _keep(self, points: list[Point], needed: set[Point]) -> None:
+        """Compute and keep the states of prefixes whose own prefixes are kept."""
+        starts = None if points == [ROOT] else self._prefix_starts(points)
+        try:
+            taken = np.array([self._states.take(point, 1, needed)[0] for point in points], np.int64)
+            if starts is None:
+                self._keep_root(int(taken[0]))
+            else:
+                order = np.argsort(starts.flow, kind="stable")
+                self._advance(starts, order, torch.from_numpy(taken[order]).to(self.plain.device))
+        except BaseException:
+            # What is held must have been computed.
+            for point in points:
+                self._states.drop(point)
+            raise
+
+    def _prefix_starts(self, points: list[Point]) -> _Starts:
+        """What prefixes start from: their own prefixes, which are kept, and a variant each."""
+        families: list[Family] = []
+        prefix, variant, flow = [], [], []
+        splits = [self._split(point) for point in points]
+        for point, (_, within) in zip(points, splits, strict=True):
+            families.append((self._last_flow(point), within[:-1], abs(within[-1][1])))
+        for family, (before, within) in zip(families, splits, strict=True):
+            coordinate, value = within[-1]
+            rows = self._variants.rows_of(family, np.array([coordinate]), np.array([value]), families)
+            prefix.append((self._states.held(before) or [0])[0])
+            variant.append(int(rows[0]))
+            flow.append(family[0])
+        return _Starts(np.array(prefix, np.int64), np.array(variant, np.int64), np.array(flow, np.int64))
+
+    def _keep_root(self, row: int) -> None:
+        """Compute the states of the unchanged clip."""
+        states = self._recurrence.start[None].clone()
+        for t in range(len(self._base)):
+            self._states.rows[row, t] = states[0]
+            self._recurrence.advance(states, self._base[t])
+        self._states.rows[row, len(self._base)] = states[0]
+
+    def _last_flow(self, point: Point) -> int:
+        """The last flow a point changes, -1 for none."""
+        return int(self._flow_of[point[-1][0]]) if point else -1
+
+    def _split(self, point: Point) -> tuple[Point, Point]:
+        """Split a point into its changes before the last flow it changes, and those in it."""
+        first = int(self._offsets[self._last_flow(point)])
+        cut = next(i for i, (coordinate, _) in enumerate(point) if coordinate >= first)
+        return point[:cut], point[cut:]
+
+    def _project(self, frames: Tensor) -> Tensor:
+        return self._recurrence.project(self._model.encode(frames))
+
+    def _encode(self, flow: int, changes: npt.NDArray[np.int16]) -> Tensor:
+        """Input projections ``[U, I]`` of frame ``flow + 1`` under changes ``[U, K]`` of that flow."""
+        parts = self._encoding.run(len(changes), lambda part: self._project(self.plain.variants(flow, changes[part])))
+        return torch.cat(parts)

@@ -1,0 +1,52 @@
+"""Keeps computed rows in one buffer under a memory budget; what was used longest ago makes room."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Hashable, Sequence
+from typing import Generic, TypeVar
+
+import torch
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class TooManyRows(Exception):  # noqa: N818 - not an error: the caller asks for less at once.
+    """More rows are wanted at once than the budget holds."""
+
+
+class Slots(Generic[Key]):
+    """A buffer of ``capacity`` rows of a given shape, each owned by a family of rows named by a key.
+
+    A family (the variants of one flow, the states of one prefix) is kept or dropped as a whole.
+    """
+
+    def __init__(self, capacity: int, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
+        self.rows = torch.empty((capacity, *shape), dtype=dtype, device=device)
+        self._free = list(range(capacity - 1, -1, -1))
+        self._families: OrderedDict[Key, list[int]] = OrderedDict()
+        self.computed = 0  #: rows ever taken, for reports
+
+    def held(self, key: Key) -> list[int] | None:
+        """Rows of a family, now the most recently used one; None when it is not held."""
+        if key in self._families:
+            self._families.move_to_end(key)
+            return self._families[key]
+        return None
+
+    def take(self, key: Key, count: int, needed: Collection[Key]) -> list[int]:
+        """Add ``count`` rows to a family, dropping families not ``needed``; raises TooManyRows when none is left."""
+        while len(self._free) < count:
+            oldest = next((other for other in self._families if other != key and other not in needed), None)
+            if oldest is None:
+                raise TooManyRows
+            self.drop(oldest)
+        taken = [self._free.pop() for _ in range(count)]
+        self._families.setdefault(key, []).extend(taken)
+        self._families.move_to_end(key)
+        self.computed += count
+        return taken
+
+    def drop(self, key: Key) -> None:
+        """Give a family's rows back, if it has any."""
+        self._free.extend(self._families.pop(key, []))
