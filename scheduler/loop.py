@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 
@@ -42,7 +43,7 @@ def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
     with Session(engine, autoflush=False) as session, session.begin():
         hold_truth(session)
         workers = live_workers(session, settings.lease_seconds)
-        _plan_all(session, pace, room=max(workers, 1) * settings.window)
+        _plan_all(session, pace, max(workers, 1), settings.window)
         _finish_jobs(session)
     with Session(engine, autoflush=False) as session, session.begin():
         ids = choose(session, workers, settings.window)
@@ -50,20 +51,25 @@ def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
         send(app, ids)
 
 
-def _plan_all(session: Session, pace: Pace, room: int) -> None:
-    """Give exploring clips tasks in order of submission, until the window is filled once over."""
+def _plan_all(session: Session, pace: Pace, workers: int, window: int) -> None:
+    """Give exploring clips tasks in order of submission, until the window is filled once over.
+
+    Each clip gets a worker's window at most while others wait, so that workers can keep to a clip each, whose
+    variants they have.
+    """
     videos = session.execute(
         select(Video, Job)
         .join(Job, Job.id == Video.job_id)
         .where(Video.status == VideoStatus.EXPLORING, Job.status == JobStatus.RUNNING)
         .order_by(Video.job_id, Video.id)
-    )
+    ).all()
     ready_explores = (Task.state == TaskState.READY) & (Task.kind == TaskKind.EXPLORE)
-    room -= session.scalar(select(func.count()).where(ready_explores)) or 0
-    for video, job in videos.all():
+    room = workers * window - (session.scalar(select(func.count()).where(ready_explores)) or 0)
+    share = max(window, math.ceil(room / max(len(videos), 1)))
+    for video, job in videos:
         if room <= 0:
             break
-        room -= _plan_one(session, video, job, task_points=pace.task_points(job.id), room=room)
+        room -= _plan_one(session, video, job, task_points=pace.task_points(job.id), room=min(room, share))
 
 
 def _plan_one(session: Session, video: Video, job: Job, *, task_points: int, room: int) -> int:

@@ -193,6 +193,7 @@ class Task(Base):
         ),
         Index("ix_tasks_live", "state", "id", postgresql_where=text("finished_at IS NULL")),
         Index("ix_tasks_video_id", "video_id"),
+        Index("ix_tasks_worker_id", "worker_id", "id"),
     )  # fmt: skip
     id: Mapped[int] = mapped_column(primary_key=True)
     video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"))

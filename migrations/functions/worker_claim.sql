@@ -1,21 +1,34 @@
 -- ready -> leased: gives a task to one worker, with everything the worker needs (common.wire.Claim).
--- Returns NULL when the task is not ready, its clip is finished or its job is not running: the message was stale.
+-- A message is a doorbell: of all announced tasks the worker is given one of the clip it explored last, whose variants
+-- it still has; else the task of the message; else, when another worker took that one in exchange, the oldest.
+-- Returns NULL when none is ready, or its clip is finished or its job is not running: the message was stale.
 CREATE OR REPLACE FUNCTION worker_claim(p_task bigint, p_worker text, p_lease_seconds double precision)
 RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
+    l_task bigint;
     l_attempt bigint;
 BEGIN
+    SELECT t.id INTO l_task FROM tasks t
+        WHERE t.state = 'ready' AND (t.announced_at IS NOT NULL OR t.id = p_task)
+            AND EXISTS (SELECT FROM tasks x WHERE x.id = p_task)
+        ORDER BY
+            (t.kind = 'explore' AND t.video_id = (
+                SELECT x.video_id FROM tasks x
+                WHERE x.worker_id = p_worker AND x.kind = 'explore' ORDER BY x.id DESC LIMIT 1)) DESC NULLS LAST,
+            t.id = p_task DESC,
+            t.id
+        LIMIT 1 FOR UPDATE OF t SKIP LOCKED;
     UPDATE tasks t
         SET state = 'leased', attempt = t.attempt + 1, worker_id = p_worker,
             lease_until = now() + make_interval(secs => p_lease_seconds)
         FROM videos v JOIN jobs j ON j.id = v.job_id
-        WHERE t.id = p_task AND t.state = 'ready' AND v.id = t.video_id
+        WHERE t.id = l_task AND t.state = 'ready' AND v.id = t.video_id
             AND v.finished_at IS NULL AND j.status = 'running'
         RETURNING t.attempt INTO l_attempt;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    INSERT INTO attempts (task_id, attempt, worker_id) VALUES (p_task, l_attempt, p_worker);
+    INSERT INTO attempts (task_id, attempt, worker_id) VALUES (l_task, l_attempt, p_worker);
     RETURN (
         SELECT jsonb_build_object(
             'task', t.id, 'attempt', t.attempt, 'kind', t.kind, 'spec', j.spec, 'video', v.path, 'label', v.label,
@@ -26,5 +39,5 @@ BEGIN
             JOIN jobs j ON j.id = v.job_id
             LEFT JOIN subtrees s ON s.id = t.subtree_id
             LEFT JOIN bounds b ON b.video_id = v.id
-        WHERE t.id = p_task);
+        WHERE t.id = l_task);
 END $$;

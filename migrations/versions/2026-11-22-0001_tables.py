@@ -219,6 +219,7 @@ def upgrade() -> None:
         "ix_tasks_live", "tasks", ["state", "id"], unique=False, postgresql_where=sa.text("finished_at IS NULL")
     )
     op.create_index("ix_tasks_video_id", "tasks", ["video_id"], unique=False)
+    op.create_index("ix_tasks_worker_id", "tasks", ["worker_id", "id"], unique=False)
     op.create_index(
         "uq_tasks_live_subtree",
         "tasks",
@@ -300,6 +301,7 @@ def downgrade() -> None:
         table_name="tasks",
         postgresql_where=sa.text("state IN ('ready', 'leased', 'returned')"),
     )
+    op.drop_index("ix_tasks_worker_id", table_name="tasks")
     op.drop_index("ix_tasks_video_id", table_name="tasks")
     op.drop_index("ix_tasks_live", table_name="tasks", postgresql_where=sa.text("finished_at IS NULL"))
     op.drop_table("tasks")

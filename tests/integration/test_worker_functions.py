@@ -74,9 +74,31 @@ def test_stale_messages_find_nothing_to_claim(desk: Desk) -> None:
     assert desk.bob.claim(task) is None
     desk.ann.append(claim, prepared(), 0.5)
     assert desk.bob.claim(task) is None
-    desk.round()
-    assert desk.bob.claim(task) is None
     assert desk.rows("SELECT count(*) FROM attempts") == [(1,)]
+
+
+def test_a_message_whose_task_is_taken_is_exchanged_for_the_oldest_announced(desk: Desk) -> None:
+    desk.submit("/videos/a.avi", "/videos/b.avi", "/videos/c.avi")
+    desk.round()
+    first, second, third = desk.ready()
+    assert desk.claim(first, desk.ann).task == first
+    assert desk.bob.claim(first).task == second
+    assert desk.ann.claim(second).task == third
+    assert desk.bob.claim(third) is None
+
+
+def test_a_worker_keeps_to_the_clip_it_explored_last(desk: Desk) -> None:
+    desk.task_points = 12
+    desk.submit("/videos/a.avi", "/videos/b.avi")
+    desk.to_explore()
+    videos = dict(desk.rows("SELECT id, video_id FROM tasks"))
+    mine = desk.ready()[0]
+    other = next(task for task in desk.ready() if videos[task] != videos[mine])
+    assert desk.claim(mine, desk.ann).task == mine
+    assert desk.claim(other, desk.bob).task == other
+    # Whatever the message says, each goes on with the clip whose variants it has.
+    assert videos[desk.bob.claim(mine).task] == videos[other]
+    assert videos[desk.ann.claim(other).task] == videos[mine]
 
 
 def test_a_beat_brings_the_incumbent_that_others_found(desk: Desk) -> None:
