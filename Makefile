@@ -23,7 +23,7 @@ lint: venv ## check style, types, import contracts, and that migrations and tabl
 	.venv/bin/pytest -q tests/integration/test_migrations_match_tables.py
 
 bench: venv ## measure points per second; results go to build/bench
-	.venv/bin/python benchmarks/points_per_second_plain.py
+	.venv/bin/python -m benchmarks.points_per_second
 
 reference: venv ## write docs/cli.md anew from the command line's own help
 	@mkdir -p build
