@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from common.game import Game, Point, points
+from common.game import Game, Point
 from common.jobspec import FarnebackSpec, JobSpec, ModelSpec, SamplingSpec
 from common.settings import Settings
 from common.store.engine import open_worker_engine
@@ -18,6 +18,7 @@ from common.wire import Attacked, Claim, Explored, Prepared, Witness, WorkerInfo
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
 from scheduler.loop import tick
+from tests.enumeration import points
 from tests.harness import DrawnPace
 from worker.store import WorkerStore
 

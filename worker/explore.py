@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.game import Game, Point, Subtree
-from common.game.blocks import blocks
+from common.game import Game, Point, Subtree, blocks
 from common.vocab import StopReason
 from worker.judge import Call, Judge
 

@@ -1,7 +1,7 @@
 """Lists the points of a subtree between two costs as arrays, depth first, without touching leaves one by one.
 
 Nearly all points of a level are leaves that share their parent; a run of such siblings is written with a few array
-operations, and only inner nodes are visited by Python. The order is that of :func:`common.game.enumeration.points`.
+operations, and only inner nodes are visited by Python. A node comes before its items, and items come in order.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from common.celery_app import make_app
-from common.game import Game, cut, points, whole
+from common.game import Game, cut, whole
 from common.settings import Settings
 from common.store.tables import SubtreeRow, Task
 from common.vocab import JobStatus, Norm, StopReason, TaskState, Verdict, VideoStatus
@@ -19,6 +19,7 @@ from common.wire import Claim, Explored
 from scheduler.exploration import subtree_of
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
+from tests.enumeration import points
 from tests.rows import SIZES, Desk, honest, make_spec, witness_at
 
 GAME, RADIUS = Game(SIZES, Norm.L1), 8

@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from common.celery_app import make_app
-from common.game import Game, points, whole
+from common.game import Game, whole
 from common.vocab import StopReason, Verdict, VideoStatus
 from common.wire import WorkerInfo
 from scheduler import levels
 from scheduler.intake.submit import cancel
+from tests.enumeration import points
 from tests.rows import SIZES, Desk, attacked, honest, prepared, spec_norm, witness_at
 
 #: The cheapest adversarial point of the made-up clips, cost 5; others are dearer.

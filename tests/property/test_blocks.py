@@ -3,9 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.game import Game, Subtree, points, whole
+from common.game import Game, Subtree, whole
 from common.game.blocks import Block, block_of, blocks
 from common.vocab import Norm
+from tests.enumeration import points
 from tests.strategies import brute_points, tiny_games
 
 

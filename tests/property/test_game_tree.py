@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from common.game import Game, PointCounter, Subtree, bisect, cost_of_radius, cut, distance, points, whole
+from common.game import Game, PointCounter, Subtree, bisect, cost_of_radius, cut, distance, whole
 from common.vocab import Norm
+from tests.enumeration import points
 from tests.strategies import brute_cost, brute_points, tiny_games
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.game import Game, Subtree, cut, points, whole
+from common.game import Game, Subtree, cut, whole
 from common.vocab import Norm, StopReason
+from tests.enumeration import points
 from tests.strategies import brute_points, tiny_games
 from worker.explore import Task, explore
 from worker.judge import Judge

@@ -134,7 +134,7 @@ def test_user_factory_is_imported_and_called(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("name", "args", "part"),
     [
-        ("resnet", {}, "not one of cnn_lstm, vgg16_lstm, nor of the form module:callable"),
+        ("resnet", {}, "not one of cnn_lstm, cnn_gru, cnn_mean, vgg16_lstm, nor of the form module:callable"),
         ("cnn_lstm:", {}, "module:callable"),
         ("no_such_module_here:net", {}, "cannot be imported"),
         ("math:no_such_callable", {}, "no callable 'no_such_callable'"),

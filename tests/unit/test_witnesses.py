@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from common.errors import ClipError, IntegrityError
-from common.game import ROOT, Game, cost_of_radius, points, whole
+from common.game import ROOT, Game, cost_of_radius, whole
 from common.settings import Settings
 from common.vocab import Norm, TaskKind
 from common.wire import Claim
+from tests.enumeration import points
 from tests.tiny import draw_games, write_video
 from worker.attack import GreedyAttack
 from worker.bench import Workbench

@@ -1,4 +1,4 @@
-"""Lists the points of a subtree between two costs, depth first, pruning what costs too much."""
+"""Lists the points of a subtree one by one, depth first: the plain form that common.game.blocks is held against."""
 
 from __future__ import annotations
 
