@@ -121,7 +121,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         "--weights: {folder}/other.safetensors: parameter ",
     ),
     "NaN weights": ({"weights": "{folder}/nan.safetensors"}, "--weights: {folder}/nan.safetensors: parameter "),
-    "unknown model": ({"model": "resnet"}, "--model: 'resnet' is not one of cnn_lstm, vgg16_lstm"),
+    "unknown model": ({"model": "resnet"}, "--model: 'resnet' is not one of cnn_lstm, cnn_gru, cnn_mean, vgg16_lstm"),
     "too few classes": ({"classes": "MoveUp,MoveDown"}, "--weights: " + str(WEIGHTS) + ": was saved for 4 classes"),
     "too many rows": ({"features": "grid:99x99"}, "--features: grid:99x99 has more rows or columns than the 32x32"),
     "too many regions": ({"features": "superpixel:99999"}, "--features: superpixel:99999 asks for more regions"),
