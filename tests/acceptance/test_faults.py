@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -51,14 +52,22 @@ def games(tmp_path_factory: pytest.TempPathFactory) -> list[TinyGame]:
             found.append(game)
     assert [game.truth.points for game in found] == [2049, 2049]
     assert found[0].truth.fmsr is None
-    return found
+    return [slow(game) for game in found]
+
+
+def slow(game: TinyGame) -> TinyGame:
+    """Let the workers run the same weights in a model that they cannot take apart."""
+    model = game.spec.model.model_copy(update={"name": "tests.whole_model:WholeCnnLstm"})
+    return dataclasses.replace(game, spec=game.spec.model_copy(update={"model": model}))
 
 
 @pytest.fixture
 def crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Crew]:
-    """A scheduler and two workers with short leases, whose tasks take about a second."""
+    """A scheduler and workers with short leases, whose tasks take about half a second."""
     urls = {"database_url": database_url, "broker_url": broker_url}
-    settings = {"lease_seconds": LEASE_SECONDS, "beat_seconds": 0.5, "task_seconds": 2, "batch_points": 2}
+    # Three kills may all meet one task, which must not count as its own fault.
+    settings = {"lease_seconds": LEASE_SECONDS, "beat_seconds": 0.5, "task_seconds": 1, "batch_points": 1}
+    settings["max_attempts"] = 9
     with Crew(engine, urls, tmp_path, **settings) as started:
         yield started
 
@@ -76,7 +85,7 @@ def exploring(crew: Crew, pid: int) -> tuple[int, int] | None:
         "SELECT a.task_id, a.attempt FROM attempts a JOIN workers w ON w.id = a.worker_id"
         " JOIN tasks t ON t.id = a.task_id JOIN subtrees s ON s.id = t.subtree_id"
         " WHERE (w.info ->> 'pid')::int = :pid AND a.ended_at IS NULL AND s.floor = 384"
-        " AND a.started_at BETWEEN now() - interval '0.4 s' AND now() - interval '0.1 s'",
+        " AND a.started_at BETWEEN now() - interval '0.4 s' AND now() - interval '0.05 s'",
         pid=pid,
     )
     return (rows[0].task_id, rows[0].attempt) if rows else None
@@ -152,27 +161,28 @@ def check_everything(crew: Crew, games: dict[int, TinyGame]) -> None:
 def test_workers_killed_at_work_lose_nothing(crew: Crew, games: list[TinyGame]) -> None:
     jobs = begin(crew, games)
     crew.start("scheduler")
-    first, second = crew.start("worker"), crew.start("worker")
 
     # Only the child: its parent starts another.
+    first = crew.start("worker")
     child = child_of(crew, first.pid)
     killed = [freeze(crew, child)]
     os.kill(child, signal.SIGKILL)
 
-    # The whole worker; another one is started in its place.
-    killed.append(freeze(crew, child_of(crew, second.pid)))
-    crew.kill(second)
-    third = crew.start("worker")
+    # The whole worker.
+    killed.append(freeze(crew, child_of(crew, first.pid)))
+    crew.kill(first)
 
     # Only the parent: the child must not go on without it.
-    child = child_of(crew, third.pid)
+    second = crew.start("worker")
+    child = child_of(crew, second.pid)
     killed.append(freeze(crew, child))
-    third.kill()
-    third.wait()
+    second.kill()
+    second.wait()
     crew.wait("the child to end with its parent", lambda: parent_of(child) is None, 10)
 
+    crew.start("worker")
+    crew.start("worker")
     check_everything(crew, jobs)
-    assert first.poll() is None
     for task, attempt in killed:
         outcomes = attempts_of(crew, task)
         assert outcomes[attempt - 1] == "expired", (killed, outcomes)
