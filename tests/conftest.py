@@ -15,6 +15,9 @@ from common.store.engine import open_engine
 from migrations.schema import upgrade
 from scheduler.embedded import EmbeddedStack, start_stack
 
+# Helpers whose assertions should explain themselves as those of tests do.
+pytest.register_assert_rewrite("tests.harness", "tests.crew")
+
 TEMPLATE = "flowcert_template"
 
 

@@ -63,6 +63,7 @@ class Crew:
         """Wait until a condition holds; fails with the logs when it does not in time."""
         limit = time.monotonic() + seconds
         while not until():
+            assert all(process.poll() != 2 for process in self._processes), f"refused to start\n{self.logs()}"
             assert time.monotonic() < limit, f"waited {seconds} s for {what}\n{self.logs()}"
             time.sleep(0.05)
 

@@ -163,10 +163,10 @@ def check_clip(engine: sa.Engine, job: int, truth: Truth) -> None:
     assert video.points_needed == truth.below
     assert all(row.replayed and row.margin < 0 for row in end.witnesses)
     if truth.fmsr is None:
-        assert (video.verdict, bound.upper) == (Verdict.ROBUST, None)
+        assert (video.verdict, bound.upper) == (Verdict.ROBUST, None), video.reason
         assert video.points_explored == truth.points
         assert not end.witnesses
     else:
-        assert (video.verdict, bound.lower, bound.upper) == (Verdict.SOLVED, truth.fmsr, truth.fmsr)
+        assert (video.verdict, bound.lower, bound.upper) == (Verdict.SOLVED, truth.fmsr, truth.fmsr), video.reason
         assert truth.below <= video.points_explored <= truth.points
         assert min(row.cost for row in end.witnesses) == truth.fmsr
