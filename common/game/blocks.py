@@ -96,15 +96,18 @@ def blocks(
     much as the node (h = 0), which is what makes the pruning admissible.
     """
     pending: list[_Run] = []
+    count = 0
     formed = high()
     for run in _runs(game, _Costs(game), subtree, low, high):
         pending.append(run)
-        while sum(len(held.cost) for held in pending) >= size():
+        count += len(run.cost)
+        while count >= size():
             packed, costs, pending = _pack(pending, size())
             yield packed, costs
             if high() < formed:
                 formed = high()
                 pending = [_below(held, formed) for held in pending]
+            count = sum(len(held.cost) for held in pending)
     while held := [run for run in (_below(run, high()) for run in pending) if len(run.cost)]:
         packed, costs, pending = _pack(held, size())
         yield packed, costs
