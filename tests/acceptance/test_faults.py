@@ -232,5 +232,6 @@ def test_a_worker_told_to_stop_hands_in_what_it_has(crew: Crew, games: list[Tiny
     assert row.payload["explored"] > 0
     assert crew.rows("SELECT 1 FROM tasks WHERE state = 'leased'") == []
     crew.start("worker")
+    crew.start("worker")
     check_everything(crew, jobs)
     assert {row.outcome for row in crew.rows("SELECT outcome FROM attempts")} == {"returned"}
