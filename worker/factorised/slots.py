@@ -23,7 +23,9 @@ class Slots(Generic[Key]):
 
     def __init__(self, capacity: int, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
         self.rows = torch.empty((capacity, *shape), dtype=dtype, device=device)
-        self._free = list(range(capacity - 1, -1, -1))
+        # Rows given back, and the first of those never taken: a list of all would cost more than small rows do.
+        self._free: list[int] = []
+        self._fresh = 0
         self._families: OrderedDict[Key, list[int]] = OrderedDict()
         self.computed = 0  #: rows ever taken, for reports
 
@@ -36,12 +38,15 @@ class Slots(Generic[Key]):
 
     def take(self, key: Key, count: int, needed: Collection[Key]) -> list[int]:
         """Add ``count`` rows to a family, dropping families not ``needed``; raises TooManyRows when none is left."""
-        while len(self._free) < count:
+        while len(self._free) + len(self.rows) - self._fresh < count:
             oldest = next((other for other in self._families if other != key and other not in needed), None)
             if oldest is None:
                 raise TooManyRows
             self.drop(oldest)
-        taken = [self._free.pop() for _ in range(count)]
+        taken = [self._free.pop() for _ in range(min(count, len(self._free)))]
+        fresh = count - len(taken)
+        taken.extend(range(self._fresh, self._fresh + fresh))
+        self._fresh += fresh
         self._families.setdefault(key, []).extend(taken)
         self._families.move_to_end(key)
         self.computed += count
