@@ -229,6 +229,8 @@ def test_attempts_that_are_used_up_fail_the_clip_with_the_reason(desk: Desk) -> 
     assert video.verdict == Verdict.FAILED
     assert video.reason == "gave up after 3 attempts; the last: worker ann fell silent"
     assert desk.ready() == [second]
+    # A message of the failed task is exchanged for the one that is left.
+    assert desk.ann.claim(first).task == second
     assert desk.ann.claim(first) is None
 
 
