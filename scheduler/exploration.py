@@ -14,6 +14,7 @@ from common.wire import POINT, Attacked, Explored
 from scheduler.bounds import Bounds, combine, least
 from scheduler.clips import LIVE, add_witness, bounds_of, check_point, finish, move_bounds
 from scheduler.levels import Level, counter_of, next_level, settled_below
+from scheduler.pace import FIRST_TASK_POINTS
 
 
 def attacked(session: Session, video: Video, spec: JobSpec, task: Task, result: Attacked) -> None:
@@ -84,11 +85,14 @@ def _row(parent: SubtreeRow, part: Subtree, *, lower: int, undecided: bool) -> S
     )  # fmt: skip
 
 
-def plan(session: Session, video: Video, spec: JobSpec, *, budget: int, task_points: int, room: int) -> int:
+def plan(
+    session: Session, video: Video, spec: JobSpec, *, budget: int, task_points: int, room: int, workers: int
+) -> int:
     """Create up to ``room`` explore tasks for a clip, raising its level or ending it when nothing is left to explore.
 
-    Returns the number of tasks created. ``task_points`` is the size a task should have; ``budget`` the number of
-    points the clip may cost in all, held against the exact size of a level before the level is begun.
+    Returns the number of tasks created. ``task_points`` is the size a task should have while there is enough for all
+    ``workers``; ``budget`` the number of points the clip may cost in all, held against the exact size of a level
+    before the level is begun.
     """
     counter = counter_of(video, spec)
     created = 0
@@ -96,7 +100,7 @@ def plan(session: Session, video: Video, spec: JobSpec, *, budget: int, task_poi
         if video.threshold is None:
             _raise_level(session, video, counter, budget)
             continue
-        made = _carve(session, video, counter, task_points=task_points, room=room - created)
+        made = _carve(session, video, counter, task_points=task_points, room=room - created, workers=workers)
         created += made
         if made == 0:
             if _live_tasks(session, video):
@@ -105,11 +109,21 @@ def plan(session: Session, video: Video, spec: JobSpec, *, budget: int, task_poi
     return created
 
 
+def _share(left: int, task_points: int, workers: int) -> int:
+    """Points of the next task when ``left`` are not in a task yet: the last tasks must end together.
+
+    Guided self-scheduling (C. Polychronopoulos and D. Kuck, IEEE Trans. Computers 1987): a fixed part of what is left.
+    """
+    return min(task_points, max(FIRST_TASK_POINTS, task_points // 16, left // (2 * workers)))
+
+
 def _live_tasks(session: Session, video: Video) -> int:
     return session.scalar(select(func.count()).where(Task.video_id == video.id, Task.state.in_(LIVE))) or 0
 
 
-def _carve(session: Session, video: Video, counter: PointCounter, *, task_points: int, room: int) -> int:
+def _carve(
+    session: Session, video: Video, counter: PointCounter, *, task_points: int, room: int, workers: int
+) -> int:
     """Turn open subtrees of the frontier into tasks, splitting those with too many points, oldest first."""
     if video.threshold is None:
         raise ValueError(f"video {video.id} has no level")
@@ -126,10 +140,12 @@ def _carve(session: Session, video: Video, counter: PointCounter, *, task_points
         )
     )  # fmt: skip
     created = 0
+    left = sum(counter.between(subtree_of(row), row.floor, target) for row in stack)
     while stack and created < room:
         row = stack.pop()
         points = counter.between(subtree_of(row), row.floor, target)
-        halves = bisect(counter, subtree_of(row), row.floor, target) if points > task_points else None
+        most = _share(left, task_points, workers)
+        halves = bisect(counter, subtree_of(row), row.floor, target) if points > most else None
         if points == 0:
             # No point of the subtree costs floor ≤ c < target: the count itself proves the bound.
             row.lower = target
@@ -142,6 +158,7 @@ def _carve(session: Session, video: Video, counter: PointCounter, *, task_points
         else:
             session.add(Task(video_id=video.id, kind=TaskKind.EXPLORE.value, subtree_id=row.id))
             created += 1
+            left -= points
     session.flush()
     return created
 

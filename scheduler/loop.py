@@ -69,14 +69,15 @@ def _plan_all(session: Session, pace: Pace, workers: int, window: int) -> None:
     for video, job in videos:
         if room <= 0:
             break
-        room -= _plan_one(session, video, job, task_points=pace.task_points(job.id), room=min(room, share))
+        size = pace.task_points(job.id)
+        room -= _plan_one(session, video, job, task_points=size, room=min(room, share), workers=workers)
 
 
-def _plan_one(session: Session, video: Video, job: Job, *, task_points: int, room: int) -> int:
+def _plan_one(session: Session, video: Video, job: Job, **limits: int) -> int:
     """Plan one clip; one whose bounds contradict each other is failed, and every other left alone."""
     try:
         with session.begin_nested():
-            return plan(session, video, spec_of(job), budget=job.budget_points, task_points=task_points, room=room)
+            return plan(session, video, spec_of(job), budget=job.budget_points, **limits)
     except (FlowcertError, DatabaseIntegrityError) as error:
         reason = str(error).splitlines()[0]
         log.warning("clip_quarantined", video=video.path, reason=reason)

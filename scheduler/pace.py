@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-#: Points of a task before anything is known about a job's speed.
+#: Points of a task before anything is known about a job's speed; smaller ones cost more to hand out than to do.
 FIRST_TASK_POINTS = 200
 #: Weight of the past when a new task is observed; a half-life of about seven tasks.
 _MEMORY = 0.9

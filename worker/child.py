@@ -22,6 +22,7 @@ from common.vocab import StopReason
 from common.wire import PROTOCOL, Claim, WorkerInfo
 from worker.bench import Workbench
 from worker.heart import Heart
+from worker.models.lstm_kernel import compile_kernels
 from worker.numerics import configure_numerics, numerics_report
 from worker.store import WorkerStore
 from worker.work import carry_out
@@ -38,6 +39,7 @@ class Child:
             raise ValueError("a worker needs a database URL")
         _die_with_parent()
         configure_numerics(settings.threads)
+        compile_kernels()
         self._stopping = stopping
         self._bench = Workbench(settings)
         worker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import Any
 
 import torch
+
+#: Parameters of glibc's ``mallopt``: from which size on memory is mapped anew, and when free memory is given back.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 2**30
 
 
 def configure_numerics(threads: int) -> None:
@@ -24,6 +29,17 @@ def configure_numerics(threads: int) -> None:
     # The same as use_deterministic_algorithms(True) without its import of the compiler, more than a second a process.
     torch.set_deterministic_debug_mode("error")
     torch.set_num_threads(threads)
+    _keep_memory()
+
+
+def _keep_memory() -> None:
+    """Have the C library keep freed memory: fresh pages for each batch's tensors cost a third of encoding frames."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return  # Another C library than glibc, with habits of its own.
+    mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def numerics_report() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from worker.factorised.agreement import require_agreement
 from worker.factorised.halving import Halving
 from worker.factorised.slots import Slots, TooManyRows
 from worker.models import MODELS, build
-from worker.models.lstm_kernel import lstm_gates
+from worker.models.lstm_kernel import lstm_advance, lstm_branch
 from worker.models.recurrence import Factorised
 from worker.plain import PlainEvaluator
 from worker.tolerances import FLOAT32_BAND
@@ -172,9 +172,15 @@ def test_enormous_features_are_an_error_not_a_verdict():
 @given(st.floats(-40, 40, width=32), st.floats(-5, 5, width=32))
 def test_the_kernel_is_an_lstm_step_far_inside_the_band(pre, cell):
     gates = np.array([[pre, -pre, pre / 2, pre + 1]], np.float32)
-    states = np.array([[0.0, cell]], np.float32)
     enter, forget, new, leave = (float(x) for x in gates[0])
-    wanted = 1 / (1 + np.exp(-forget)) * float(states[0, 1]) + np.tanh(new / 2) / (1 + np.exp(-enter))
-    lstm_gates(gates, states)
-    assert abs(states[0, 1] - wanted) < 4e-6
-    assert abs(states[0, 0] - np.tanh(wanted) / (1 + np.exp(-leave))) < 4e-6
+    wanted = 1 / (1 + np.exp(-forget)) * cell + np.tanh(new / 2) / (1 + np.exp(-enter))
+    before = np.array([[9.0, 9.0], [0.0, cell]], np.float32)
+    after = np.full((1, 2), np.nan, np.float32)
+    frames = np.array([[8.0, 8, 8, 8], [1, 2, 3, 4]], np.float32)
+    products = np.concatenate([gates * 0, gates - frames[1]])
+    lstm_branch(products, before, np.array([1]), frames, np.array([1]), after)
+    states = before[1:].copy()
+    lstm_advance(gates, np.zeros(4, np.float32), states)
+    for hidden, cell_after in (states[0], after[0]):
+        assert abs(cell_after - wanted) < 8e-6
+        assert abs(hidden - np.tanh(wanted) / (1 + np.exp(-leave))) < 8e-6

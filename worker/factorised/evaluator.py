@@ -110,22 +110,31 @@ class FactorisedEvaluator:
         With ``keep``, the rows of the points as prefixes, the states on the way are kept there.
         """
         device = self.plain.device
-        flow = starts.flow[rows]
-        prefix = torch.from_numpy(starts.prefix[rows]).to(device)
+        flow, prefix = starts.flow[rows], starts.prefix[rows]
         variant = torch.from_numpy(starts.variant[rows]).to(device)
         length = len(self._base)
         joined = np.searchsorted(flow, np.arange(length))
-        # A point that changes flow t leaves its prefix before frame t + 1.
-        states = self._states.rows[prefix, torch.from_numpy(flow + 1).to(device)]
+        states = self._recurrence.start.new_empty((len(rows), len(self._recurrence.start)))
         for t in range(int(flow[0]), length - 1):
             start, end = int(joined[t]), int(joined[t + 1])
             if start:
                 self._recurrence.advance(states[:start], self._base[t + 1])
             if end > start:
-                self._recurrence.advance(states[start:end], self._variants.rows[variant[start:end]])
+                # A point that changes flow t leaves its prefix before frame t + 1.
+                before, origin = self._before(prefix[start:end], t + 1)
+                self._recurrence.branch(before, origin, self._variants.rows, variant[start:end], states[start:end])
             if keep is not None:
                 self._states.rows[keep[:end], t + 2] = states[:end]
+        if joined[-1] < len(rows):
+            before, origin = self._before(prefix[joined[-1] :], length)
+            states[joined[-1] :] = before[origin]
         return states
+
+    def _before(self, prefix: Integers, frame: int) -> tuple[Tensor, Tensor]:
+        """States ``[P, S]`` of the distinct prefixes of ``B`` points before a frame, and which is each point's."""
+        distinct, origin = np.unique(prefix, return_inverse=True)
+        device = self.plain.device
+        return self._states.rows[torch.from_numpy(distinct).to(device), frame], torch.from_numpy(origin).to(device)
 
     def _starts(self, block: Block) -> _Starts:
         """Find or compute what a block's points start from; raises TooManyRows when the budget is too small for it."""

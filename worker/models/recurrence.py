@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import NumericalError
-from worker.models.lstm_kernel import lstm_gates
+from worker.models.lstm_kernel import lstm_advance, lstm_branch
 
 #: Magnitude from which sums of a step could overflow float32, and the kernel's assumption of finite numbers fail.
 _GREATEST = 1e30
@@ -29,6 +29,14 @@ class Recurrence(Protocol):
 
     def advance(self, states: Tensor, inputs: Tensor) -> None:
         """Advance states ``[B, S]`` in place by one frame each, with projections ``[B, I]``, or ``[I]`` for all."""
+        ...
+
+    def branch(self, states: Tensor, origin: Tensor, inputs: Tensor, frame: Tensor, after: Tensor) -> None:
+        """Write to ``after`` ``[B, S]`` the states after one frame each, from few states.
+
+        Row ``b`` is number ``origin[b]`` of ``states`` ``[P, S]``, advanced by number ``frame[b]`` of projections
+        ``inputs`` ``[V, I]``. What a step takes from its state alone is computed once for each of the ``P``.
+        """
         ...
 
     def finish(self, states: Tensor) -> Tensor:
@@ -89,10 +97,25 @@ class LstmRecurrence:
         if len(states) > len(self._gates):
             # Kept from step to step: fresh pages for every step cost as much as the gates themselves.
             self._gates = states.new_empty((len(states), 4 * size))
-        gates = torch.addmm(inputs, states[:, :size], self._recurrent, out=self._gates[: len(states)])
+        gates = self._gates[: len(states)]
         if self._on_cpu:
-            lstm_gates(gates.numpy(), states.numpy())
-            return
+            torch.mm(states[:, :size], self._recurrent, out=gates)
+            lstm_advance(gates.numpy(), inputs.numpy(), states.numpy())
+        else:
+            self._step(torch.addmm(inputs, states[:, :size], self._recurrent, out=gates), states)
+
+    def branch(self, states: Tensor, origin: Tensor, inputs: Tensor, frame: Tensor, after: Tensor) -> None:
+        """One LSTM step whose recurrent products are shared."""
+        products = torch.mm(states[:, : self._hidden], self._recurrent)
+        if self._on_cpu:
+            lstm_branch(products.numpy(), states.numpy(), origin.numpy(), inputs.numpy(), frame.numpy(), after.numpy())
+        else:
+            torch.index_select(states, 0, origin, out=after)
+            self._step(products[origin].add_(inputs[frame]), after)
+
+    def _step(self, gates: Tensor, states: Tensor) -> None:
+        """Advance states in place by pre-activations, which are used up."""
+        size = self._hidden
         gates.sigmoid_()
         enter, forget, new, leave = (gates[:, gate * size : (gate + 1) * size] for gate in range(4))
         cell = states[:, size:]
@@ -131,6 +154,10 @@ class GruRecurrence:
         candidate = (gates[:, :size] * recurrent[:, 2 * size :] + inputs[..., 2 * size :]).tanh_()
         states.sub_(candidate).mul_(gates[:, size:]).add_(candidate)
 
+    def branch(self, states: Tensor, origin: Tensor, inputs: Tensor, frame: Tensor, after: Tensor) -> None:
+        """One GRU step each, in copies of the states."""
+        self.advance(torch.index_select(states, 0, origin, out=after), inputs[frame])
+
     def finish(self, states: Tensor) -> Tensor:
         """Logits of the last hidden state."""
         logits: Tensor = self._dense(states)
@@ -152,6 +179,10 @@ class MeanRecurrence:
     def advance(self, states: Tensor, inputs: Tensor) -> None:
         """Add the frame."""
         states.add_(inputs)
+
+    def branch(self, states: Tensor, origin: Tensor, inputs: Tensor, frame: Tensor, after: Tensor) -> None:
+        """Add a frame each to copies of the sums."""
+        self.advance(torch.index_select(states, 0, origin, out=after), inputs[frame])
 
     def finish(self, states: Tensor) -> Tensor:
         """Logits of the mean."""
