@@ -1,4 +1,7 @@
-"""Measures a complete two-move level end to end through the embedded service, with one worker and with two."""
+"""Measures a complete two-move level end to end through the embedded service, with one worker and with two.
+
+Each is run twice, in turn, and the quicker run counts: what else the machine does makes a run slower, never quicker.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,8 @@ def measure_service() -> dict[str, float]:
         home = Path(folder)
         label, spec, video = _job(home)
         level: dict[int, dict[str, float]] = {}
-        for workers in (2, 1):
-            data = home / f"workers-{workers}"
+        for turn, workers in enumerate((2, 1, 2, 1)):
+            data = home / f"turn-{turn}"
             with start_stack(data) as stack:
                 engine = open_engine(stack.urls.database_url)
                 upgrade(engine)
@@ -44,7 +47,8 @@ def measure_service() -> dict[str, float]:
                     "FLOWCERT_BROKER_URL": stack.urls.broker_url,
                     "FLOWCERT_DATA_DIR": str(data),
                 }
-                level[workers] = _run(engine, environment, data, workers, spec, FoundClip(label, str(video), None))
+                found = _run(engine, environment, data, workers, spec, FoundClip(label, str(video), None))
+                level[workers] = min(found, level.get(workers, found), key=lambda run: run["explore_seconds"])
                 engine.dispose()
     return {
         "two_move_level_seconds": level[2]["seconds"],

@@ -121,9 +121,7 @@ def _live_tasks(session: Session, video: Video) -> int:
     return session.scalar(select(func.count()).where(Task.video_id == video.id, Task.state.in_(LIVE))) or 0
 
 
-def _carve(
-    session: Session, video: Video, counter: PointCounter, *, task_points: int, room: int, workers: int
-) -> int:
+def _carve(session: Session, video: Video, counter: PointCounter, *, task_points: int, room: int, workers: int) -> int:
     """Turn open subtrees of the frontier into tasks, splitting those with too many points, oldest first."""
     if video.threshold is None:
         raise ValueError(f"video {video.id} has no level")
