@@ -13,8 +13,7 @@ from common.vocab import TaskKind, Verdict, VideoStatus
 from common.wire import POINT, Attacked, Explored
 from scheduler.bounds import Bounds, combine, least
 from scheduler.clips import LIVE, add_witness, bounds_of, check_point, finish, move_bounds
-from scheduler.levels import Level, counter_of, next_level, settled_below
-from scheduler.pace import FIRST_TASK_POINTS
+from scheduler.levels import LEAST_TASK_POINTS, Level, counter_of, next_level, settled_below
 
 
 def attacked(session: Session, video: Video, spec: JobSpec, task: Task, result: Attacked) -> None:
@@ -114,7 +113,7 @@ def _share(left: int, task_points: int, workers: int) -> int:
 
     Guided self-scheduling (C. Polychronopoulos and D. Kuck, IEEE Trans. Computers 1987): a fixed part of what is left.
     """
-    return min(task_points, max(FIRST_TASK_POINTS, task_points // 16, left // (2 * workers)))
+    return min(task_points, max(LEAST_TASK_POINTS, task_points // 16, left // (2 * workers)))
 
 
 def _live_tasks(session: Session, video: Video) -> int:

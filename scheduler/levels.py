@@ -15,6 +15,9 @@ from common.wire import coordinate_sizes
 #: Fewer points than this are not worth a level of their own: each level ends with a pause for its last task.
 LEAST_LEVEL_POINTS = 20
 
+#: Points of the smallest task: fewer cost more to hand out than to explore.
+LEAST_TASK_POINTS = 200
+
 
 @dataclass(frozen=True)
 class Level:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-#: Points of a task before anything is known about a job's speed; smaller ones cost more to hand out than to do.
-FIRST_TASK_POINTS = 200
+from scheduler.levels import LEAST_TASK_POINTS
+
 #: Weight of the past when a new task is observed; a half-life of about seven tasks.
 _MEMORY = 0.9
 
@@ -23,8 +23,8 @@ class Pace:
         self._totals[job_id] = (past_points * _MEMORY + points, past_seconds * _MEMORY + seconds)
 
     def task_points(self, job_id: int) -> int:
-        """Points that take a worker about half the task time limit, so that few tasks are cut short."""
+        """Points that take a worker about half the task time limit, so that few tasks are cut short; few at first."""
         points, seconds = self._totals.get(job_id, (0.0, 0.0))
         if seconds <= 0:
-            return FIRST_TASK_POINTS
+            return LEAST_TASK_POINTS
         return max(1, round(points / seconds * self.task_seconds / 2))

@@ -36,8 +36,8 @@ def replay(
     clip = prepare_clip(video, spec.sampling, spec.flow, spec.partition, max_bytes)
     if clip.digest != digest:
         raise IntegrityError(f"{video}: file changed since it was prepared; the witness cannot be replayed")
-    steps = _steps(clip, point)
-    logits = _logits(_frames(clip, steps, float(spec.tau)), module)
+    steps = steps_of(clip, point)
+    logits = exact_logits(changed_frames(clip, steps, float(spec.tau)), module)
     margin = float(margins(logits, spec.model.classes.index(label))[0])
     width = FLOAT64_BAND * (1.0 + float(np.abs(logits).max()))
     return Witness(
@@ -49,7 +49,7 @@ def replay(
     )
 
 
-def _steps(clip: PreparedClip, point: Point) -> npt.NDArray[np.int64]:
+def steps_of(clip: PreparedClip, point: Point) -> npt.NDArray[np.int64]:
     """Write a grid point as atomic manipulations of every flow entry, ``[T-1, 2, H, W]``, region by region."""
     steps = np.zeros(clip.flow.shape, dtype=np.int64)
     table = clip.coordinate_table
@@ -59,7 +59,8 @@ def _steps(clip: PreparedClip, point: Point) -> npt.NDArray[np.int64]:
     return steps
 
 
-def _frames(clip: PreparedClip, steps: npt.NDArray[np.int64], tau: float) -> npt.NDArray[np.float64]:
+def changed_frames(clip: PreparedClip, steps: npt.NDArray[np.int64], tau: float) -> npt.NDArray[np.float64]:
+    """Build the manipulated clip ``[T, 3, H, W]`` in [0, 1] of steps ``[T-1, 2, H, W]``, by the reference warp."""
     frames = clip.frames.transpose(0, 3, 1, 2).astype(np.float64) / 255.0
     changed = [
         reference_frame(frames[t], frames[t + 1], clip.flow[t], tau * steps[t]) if steps[t].any() else frames[t + 1]
@@ -68,7 +69,8 @@ def _frames(clip: PreparedClip, steps: npt.NDArray[np.int64], tau: float) -> npt
     return np.stack([frames[0], *changed])
 
 
-def _logits(frames: npt.NDArray[np.float64], module: nn.Module) -> npt.NDArray[np.float64]:
+def exact_logits(frames: npt.NDArray[np.float64], module: nn.Module) -> npt.NDArray[np.float64]:
+    """Logits ``[1, C]`` of one clip, in float64 on the CPU; raises NumericalError when one is NaN or infinite."""
     reference = copy.deepcopy(module).cpu().double()
     with torch.inference_mode():
         return finite(reference(torch.from_numpy(frames)[None]).numpy())

@@ -1,4 +1,4 @@
-"""Decides what is read for reports: rows of the four views, and nothing else."""
+"""Decides what is read for reports: rows of the views, and nothing else."""
 
 from __future__ import annotations
 
@@ -52,6 +52,16 @@ def latest_moves(engine: Engine, job_id: int, count: int) -> list[Row]:
     """The last ``count`` moves of a job's bounds, the newest first."""
     query = "SELECT * FROM bound_trace WHERE job_id = :job ORDER BY at DESC, video_id LIMIT :count"
     return _read(engine, query, job=job_id, count=count)
+
+
+def witness_rows(engine: Engine, job_id: int) -> list[Row]:
+    """The best witness of each clip of a job that has one, by path."""
+    return _read(engine, "SELECT * FROM clip_witnesses WHERE job_id = :job AND best ORDER BY video", job=job_id)
+
+
+def all_witness_rows(engine: Engine, job_id: int) -> list[Row]:
+    """Every witness of a job's clips, clip by clip, also those that their replay did not confirm."""
+    return _read(engine, "SELECT * FROM clip_witnesses WHERE job_id = :job ORDER BY video, witness_id", job=job_id)
 
 
 def worker_rows(engine: Engine) -> list[Row]:

@@ -57,6 +57,17 @@ def trace_table(rows: Sequence[Row]) -> Table:
     return table
 
 
+def replay_table(rows: Sequence[Row]) -> Table:
+    """Witnesses and what became of them when they were executed again."""
+    table = _table("clip", "label", "predicted", ">px", ">margin", "replay")
+    for row in rows:
+        table.add_row(
+            clip_name(row), escape(row["label"]), escape(row["predicted"]), distance(row["distance"]),
+            f"{row['margin']:.3g}", "confirmed" if row["problem"] is None else f"[red]{escape(row['problem'])}[/red]",
+        )  # fmt: skip
+    return table
+
+
 def workers_table(rows: Sequence[Row]) -> Table:
     """Workers and what they do."""
     table = _table("worker", "device", ">last beat", "works on", ">done", ">busy seconds")

@@ -1,12 +1,16 @@
 """``flowcert run`` on rendered clips: true bounds, every promised key, and nothing done twice."""
 
 import csv
+import json
 import math
+import re
 from itertools import pairwise
 
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
+from common.store.engine import open_engine
 from scheduler.embedded import start_stack
 from tests.acceptance.conftest import SMALL_GAME, options
 
@@ -127,3 +131,49 @@ def test_the_same_command_again_schedules_nothing(home, command, certified, resu
     assert again.stdout == certified.stdout
     assert home.query(everything) == before
     assert home.rows("results") == results
+
+
+def test_every_witness_is_replayed_again_from_its_video(home, certified):
+    done = home.flowcert("replay", "--json")
+    assert done.returncode == 0, done.stderr
+    replayed = json.loads(done.stdout)
+    stored = home.query("SELECT count(*) AS n FROM witnesses WHERE replayed")[0]["n"]
+    assert len(replayed) == stored > 0
+    for row in replayed:
+        assert row["problem"] is None
+        assert row["margin_again"] == pytest.approx(row["margin"], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [("point", "'[[0, 1]]'", "margin .* is not below zero"), ("predicted", "label", "predicted as .*, not ")],
+)
+def test_a_witness_that_does_not_replay_is_named_and_fails_the_command(home, certified, column, value, problem):
+    with start_stack(home.folder) as stack:
+        engine = open_engine(stack.urls.database_url)
+        with engine.connect() as connection:
+            transaction = connection.begin()
+            found = connection.execute(
+                sa.text("SELECT w.id, w.point, w.predicted FROM witnesses w WHERE replayed ORDER BY id LIMIT 1")
+            ).one()
+            transaction.rollback()
+        change = (
+            f"UPDATE witnesses w SET {column} = {value} FROM videos v WHERE v.id = w.video_id AND w.id = {found.id}"
+        )
+        with engine.begin() as connection:
+            connection.execute(sa.text(change))
+        try:
+            done = home.flowcert("replay", "--json")
+        finally:
+            with engine.begin() as connection:
+                connection.execute(
+                    sa.text(
+                        "UPDATE witnesses SET point = CAST(:point AS jsonb), predicted = :predicted WHERE id = :id"
+                    ),
+                    {"point": json.dumps(found.point), "predicted": found.predicted, "id": found.id},
+                )
+            engine.dispose()
+    assert done.returncode == 1
+    refuted = [row for row in json.loads(done.stdout) if row["problem"] is not None]
+    assert [row["witness_id"] for row in refuted] == [found.id]
+    assert re.search(problem, refuted[0]["problem"])
