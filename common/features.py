@@ -15,12 +15,13 @@ class PartitionKind(StrEnum):
     GLOBAL = "global"  #: one region: the whole frame moves, as camera shake does
     GRID = "grid"  #: R rows by C columns of near-equal rectangles
     SUPERPIXEL = "superpixel"  #: K compact regions of similar flow
+    SALIENCY = "saliency"  #: K regions, from the pixels whose flow the margin depends on most to those of least
     PIXEL = "pixel"  #: every pixel on its own
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A feature partition as the user asked for it; ``rows`` and ``columns`` for grids, ``regions`` for superpixels."""
+    """A feature partition as the user asked for it; ``rows`` and ``columns`` for grids, ``regions`` for the others."""
 
     kind: PartitionKind
     rows: int = 1
@@ -30,8 +31,8 @@ class Partition:
     def __str__(self) -> str:
         if self.kind is PartitionKind.GRID:
             return f"grid:{self.rows}x{self.columns}"
-        if self.kind is PartitionKind.SUPERPIXEL:
-            return f"superpixel:{self.regions}"
+        if self.kind in (PartitionKind.SUPERPIXEL, PartitionKind.SALIENCY):
+            return f"{self.kind}:{self.regions}"
         return self.kind.value
 
     def max_regions(self, height: int, width: int) -> int:
@@ -44,7 +45,7 @@ class Partition:
         """Raise InputError when frames of ``height x width`` pixels cannot be divided like this."""
         if self.kind is PartitionKind.GRID and (self.rows > height or self.columns > width):
             raise InputError("features", f"{self} has more rows or columns than the {height}x{width} frames")
-        if self.kind is PartitionKind.SUPERPIXEL and self.regions > height * width:
+        if self.regions > height * width:
             raise InputError("features", f"{self} asks for more regions than {height}x{width} frames have pixels")
 
 
@@ -54,6 +55,7 @@ def parse_partition(text: str) -> Partition:
         return Partition(PartitionKind(text))
     if match := re.fullmatch(r"grid:([1-9]\d*)x([1-9]\d*)", text):
         return Partition(PartitionKind.GRID, rows=int(match[1]), columns=int(match[2]))
-    if match := re.fullmatch(r"superpixel:([1-9]\d*)", text):
-        return Partition(PartitionKind.SUPERPIXEL, regions=int(match[1]))
-    raise InputError("features", f"{text!r} is not one of global, grid:RxC, superpixel:K, pixel (R, C, K >= 1)")
+    if match := re.fullmatch(r"(superpixel|saliency):([1-9]\d*)", text):
+        return Partition(PartitionKind(match[1]), regions=int(match[2]))
+    forms = "global, grid:RxC, superpixel:K, saliency:K, pixel (R, C, K >= 1)"
+    raise InputError("features", f"{text!r} is not one of {forms}")

@@ -70,7 +70,7 @@ class JobSpec(_Spec):
     model: ModelSpec
     sampling: SamplingSpec
     flow: FarnebackSpec | DisSpec = Field(discriminator="method")
-    features: str = Field(description="feature partition: global, grid:RxC, superpixel:K or pixel")
+    features: str = Field(description="feature partition: global, grid:RxC, superpixel:K, saliency:K or pixel")
     norm: Norm
     tau: Pixels = Field(description="size of an atomic manipulation, in pixels")
     radius: Pixels = Field(description="search radius d, a flow distance in pixels of the norm")

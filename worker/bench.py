@@ -20,6 +20,7 @@ from worker.judge import Judge
 from worker.models import MODELS, LoadedModel, load_model
 from worker.models.recurrence import Factorised
 from worker.plain import Evaluator, PlainEvaluator
+from worker.saliency import influence_of
 
 #: Clips kept in memory; a worker seldom has tasks of more than a few at once.
 _CLIPS = 8
@@ -49,9 +50,10 @@ class Workbench:
         spec = claim.spec
 
         def prepare() -> PreparedClip:
+            influence = influence_of(spec, claim.label, self.model(spec.model).module)
             return load_or_prepare(
                 Path(claim.video), spec.sampling, spec.flow, spec.partition,
-                self.settings.max_clip_bytes, self.settings.cache_dir, claim.clip_digest,
+                self.settings.max_clip_bytes, self.settings.cache_dir, claim.clip_digest, influence,
             )  # fmt: skip
 
         if claim.clip_digest is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from common.errors import ClipError, IntegrityError
-from common.features import Partition
+from common.features import Partition, PartitionKind
 from common.jobspec import DisSpec, FarnebackSpec, SamplingSpec
 from worker.clip_cache import load_arrays, store_arrays
 from worker.features import label_regions, region_sizes
@@ -85,13 +86,32 @@ class PreparedClip:
         return np.stack([first, first + 1], axis=1)
 
 
+@dataclass(frozen=True)
+class Influence:
+    """What a ``saliency`` partition looks at beside the clip."""
+
+    identity: str  #: names the model and the class, for the cache
+    measure: Callable[[npt.NDArray[np.uint8], npt.NDArray[np.float32]], npt.NDArray[np.float64]]
+    """Saliency ``[T-1, H, W]`` of frames ``[T, H, W, 3]`` and flow ``[T-1, 2, H, W]``."""
+
+
 def prepare_clip(
-    path: Path, sampling: SamplingSpec, flow_spec: FarnebackSpec | DisSpec, partition: Partition, max_bytes: int
+    path: Path,
+    sampling: SamplingSpec,
+    flow_spec: FarnebackSpec | DisSpec,
+    partition: Partition,
+    max_bytes: int,
+    influence: Influence | None = None,
 ) -> PreparedClip:
-    """Decode a video, estimate its flows and divide them; raise ClipError, InputError or NumericalError."""
+    """Decode a video, estimate its flows and divide them; raise ClipError, InputError or NumericalError.
+
+    ``influence`` is needed where the partition is by saliency, and of no effect elsewhere.
+    """
     frames = decode_clip(path, sampling, max_bytes)
     flow = estimate_flow(frames, flow_spec)
-    return PreparedClip(frames, flow, label_regions(partition, flow))
+    by_saliency = partition.kind is PartitionKind.SALIENCY
+    saliency = influence.measure(frames, flow) if by_saliency and influence is not None else None
+    return PreparedClip(frames, flow, label_regions(partition, flow, saliency))
 
 
 def load_or_prepare(
@@ -102,18 +122,19 @@ def load_or_prepare(
     max_bytes: int,
     cache_dir: Path,
     expected_digest: str | None,
+    influence: Influence | None = None,
 ) -> PreparedClip:
     """Take the prepared clip from the cache, or prepare it and store it there.
 
     Raises what ``prepare_clip`` raises, and IntegrityError when ``expected_digest`` is given and the clip has another.
     """
     video = _file_sha256(path)
-    entry = cache_dir / f"{_cache_key(video, sampling, flow_spec, partition)}.clip"
+    entry = cache_dir / f"{_cache_key(video, sampling, flow_spec, partition, influence)}.clip"
     arrays = load_arrays(entry)
     if arrays is not None:
         clip = PreparedClip(arrays["frames"], arrays["flow"], arrays["labels"])
     else:
-        clip = prepare_clip(path, sampling, flow_spec, partition, max_bytes)
+        clip = prepare_clip(path, sampling, flow_spec, partition, max_bytes, influence)
         if _file_sha256(path) != video:
             raise ClipError(str(path), "changed while it was being read")
         store_arrays(entry, {"frames": clip.frames, "flow": clip.flow, "labels": clip.labels})
@@ -151,7 +172,13 @@ def _file_sha256(path: Path) -> str | None:
         return None
 
 
-def _cache_key(video: str | None, sampling: SamplingSpec, flow: FarnebackSpec | DisSpec, partition: Partition) -> str:
+def _cache_key(
+    video: str | None,
+    sampling: SamplingSpec,
+    flow: FarnebackSpec | DisSpec,
+    partition: Partition,
+    influence: Influence | None,
+) -> str:
     """Name of a clip by its content: the video's bytes, how it is prepared, and the build that decodes it."""
     identity = {
         "video": video,
@@ -161,4 +188,6 @@ def _cache_key(video: str | None, sampling: SamplingSpec, flow: FarnebackSpec | 
         "opencv": cv2.__version__,
         "preparation": _PREPARATION,
     }
+    if influence is not None and partition.kind is PartitionKind.SALIENCY:
+        identity["influence"] = influence.identity
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -21,6 +21,7 @@ from common.vocab import Norm
 from common.wire import Witness
 from worker.clip import PreparedClip, prepare_clip
 from worker.plain import finite, margins
+from worker.saliency import influence_of
 from worker.tolerances import FLOAT64_BAND
 from worker.warp_reference import reference_frame
 
@@ -33,7 +34,8 @@ def replay(
     ``replayed`` is True only when the float64 margin of ``label`` is below zero beyond rounding. Raises IntegrityError
     when the video no longer gives the clip with ``digest``.
     """
-    clip = prepare_clip(video, spec.sampling, spec.flow, spec.partition, max_bytes)
+    influence = influence_of(spec, label, module)
+    clip = prepare_clip(video, spec.sampling, spec.flow, spec.partition, max_bytes, influence)
     if clip.digest != digest:
         raise IntegrityError(f"{video}: file changed since it was prepared; the witness cannot be replayed")
     steps = steps_of(clip, point)

@@ -55,7 +55,7 @@ Flow = Annotated[str | None, typer.Option(metavar="NAME", help="farneback or dis
 FlowArgs = Annotated[str | None, typer.Option(metavar="JSON", help="Parameters of the flow method.")]
 Features = Annotated[
     str | None,
-    typer.Option(metavar="PARTITION", help="global, grid:RxC, superpixel:K or pixel."),
+    typer.Option(metavar="PARTITION", help="global, grid:RxC, superpixel:K, saliency:K or pixel."),
 ]
 Norm = Annotated[str | None, typer.Option(metavar="NORM", help="L1, L2 or Linf.")]
 Tau = Annotated[str | None, typer.Option(metavar="PX", help="Size of an atomic manipulation, in pixels.")]

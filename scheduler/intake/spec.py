@@ -55,7 +55,7 @@ def build_spec(request: JobRequest) -> JobSpec:
 def check_game(spec: JobSpec) -> None:
     """Refuse a partition the frames cannot have, a radius below the cheapest manipulation, and a game too large.
 
-    The regions of superpixels follow from each clip's flow: their games are checked clip by clip, when prepared.
+    The regions of superpixels and of saliency follow from each clip: their games are checked when it is prepared.
     """
     height, width = spec.sampling.height, spec.sampling.width
     spec.partition.check(height, width)
@@ -77,7 +77,7 @@ def check_game(spec: JobSpec) -> None:
 
 
 def region_sizes(partition: Partition, height: int, width: int) -> list[int] | None:
-    """Pixels of each region of one flow, where the frame size alone decides them; None for superpixels.
+    """Pixels of each region of one flow, where the frame size alone decides them; None for the others.
 
     A grid's rows are near-equal, as workers divide them: pixel row ``y`` of H lies in grid row ``⌊y·R/H⌋``.
     """
@@ -89,7 +89,7 @@ def region_sizes(partition: Partition, height: int, width: int) -> list[int] | N
         case PartitionKind.GRID:
             rows, columns = _parts(height, partition.rows), _parts(width, partition.columns)
             return [row * column for row in rows for column in columns]
-        case PartitionKind.SUPERPIXEL:
+        case PartitionKind.SUPERPIXEL | PartitionKind.SALIENCY:
             return None
 
 

@@ -28,7 +28,7 @@ def partitions_of_flows(draw: st.DrawFn) -> tuple[Partition, np.ndarray]:
     kind = draw(st.sampled_from(PartitionKind))
     if kind is PartitionKind.GRID:
         return Partition(kind, rows=draw(st.integers(1, height)), columns=draw(st.integers(1, width))), flow
-    if kind is PartitionKind.SUPERPIXEL:
+    if kind in (PartitionKind.SUPERPIXEL, PartitionKind.SALIENCY):
         return Partition(kind, regions=draw(st.integers(1, height * width))), flow
     return Partition(kind), flow
 
@@ -37,7 +37,9 @@ def partitions_of_flows(draw: st.DrawFn) -> tuple[Partition, np.ndarray]:
 @given(partitions_of_flows())
 def test_labels_are_dense_covering_bounded_and_repeatable(case):
     partition, flow = case
-    labels = label_regions(partition, flow)
+    # Still where the flow is: some saliency is zero, as it is in a model's blind spots.
+    saliency = np.hypot(flow[:, 0], flow[:, 1], dtype=np.float64)
+    labels = label_regions(partition, flow, saliency)
     steps, _, height, width = flow.shape
     assert labels.shape == (steps, height, width)
     assert labels.dtype == np.int32
@@ -46,6 +48,6 @@ def test_labels_are_dense_covering_bounded_and_repeatable(case):
         assert min(sizes) >= 1
         assert sum(sizes) == height * width
         assert len(sizes) <= partition.max_regions(height, width)
-        if partition.kind is not PartitionKind.SUPERPIXEL:
+        if partition.kind not in (PartitionKind.SUPERPIXEL, PartitionKind.SALIENCY):
             assert len(sizes) == partition.max_regions(height, width)
-    np.testing.assert_array_equal(labels, label_regions(partition, flow.copy()))
+    np.testing.assert_array_equal(labels, label_regions(partition, flow.copy(), saliency))

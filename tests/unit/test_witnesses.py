@@ -17,9 +17,11 @@ from tests.enumeration import points
 from tests.tiny import draw_games, write_video
 from worker.attack import GreedyAttack
 from worker.bench import Workbench
+from worker.clip import PreparedClip, prepare_clip
 from worker.judge import Call, Judge
-from worker.plain import margins
+from worker.plain import PlainEvaluator, margins
 from worker.replay import replay
+from worker.saliency import influence_of
 
 #: These many games, from this seed, have every norm, caps, and both outcomes.
 GAMES, SEED = 10, 1
@@ -186,3 +188,31 @@ def test_a_replay_on_a_changed_file_claims_nothing(drawn, tmp_path):
     changed.unlink()
     with pytest.raises(ClipError):
         other.replay(point)
+
+
+def test_salient_regions_follow_the_margin_and_every_path_finds_the_same(drawn, tmp_path):
+    one = drawn[0]
+    spec = one.claim.spec.model_copy(update={"features": "saliency:2"})
+    claim = one.claim.model_copy(update={"spec": spec, "clip_digest": None})
+    clip = one.bench.clip(claim)
+    # An independent measure of influence: shift one pixel's flow a little and look at the margin.
+    plain = PlainEvaluator(
+        PreparedClip(clip.frames, clip.flow, every_pixel(clip)), one.bench.model(spec.model).module, 1e-4,
+        torch.device("cpu"), batch=1,
+    ).in_float64()  # fmt: skip
+    label = spec.model.classes.index(claim.label)
+    base = margins(plain.logits([ROOT]), label)[0]
+    size = clip.labels[0].size
+    shifts = [[((t * size + pixel) * 2 + axis, 1) for axis in (0, 1)] for t in (0,) for pixel in range(size)]
+    moved = [[margins(plain.logits([(move,)]), label)[0] - base for move in pair] for pair in shifts]
+    saliency = np.hypot(*np.array(moved).T)
+    strongest, weakest = (saliency[clip.labels[0].ravel() == k] for k in (0, clip.labels[0].max()))
+    assert strongest.min() >= weakest.max() - 1e-2 * saliency.max()
+    influence = influence_of(spec, claim.label, one.bench.model(spec.model).module)
+    again = prepare_clip(Path(claim.video), spec.sampling, spec.flow, spec.partition, 10_000_000, influence)
+    assert again.digest == clip.digest
+
+
+def every_pixel(clip):
+    """Labels that make each pixel a region of its own."""
+    return np.arange(clip.labels[0].size, dtype=np.int32).reshape(1, *clip.labels[0].shape).repeat(len(clip.labels), 0)

@@ -8,12 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from common.features import Partition, PartitionKind
+from worker.features.salient import salient_labels
 from worker.features.superpixels import superpixel_labels
 
 Labels = npt.NDArray[np.int32]
 
 
-def label_regions(partition: Partition, flow: npt.NDArray[np.float32]) -> Labels:
+def label_regions(
+    partition: Partition, flow: npt.NDArray[np.float32], saliency: npt.NDArray[np.float64] | None = None
+) -> Labels:
     """Label the pixels of each flow with the region they belong to.
 
     Parameters
@@ -22,6 +25,8 @@ def label_regions(partition: Partition, flow: npt.NDArray[np.float32]) -> Labels
         How to divide; ``global``, ``grid`` and ``pixel`` look at the size only, ``superpixel`` at the flow.
     flow : float32 ``[T-1, 2, H, W]``
         In pixels.
+    saliency : float64 ``[T-1, H, W]``
+        How much each pixel's flow moves the margin; needed for ``saliency`` only.
 
     Returns
     -------
@@ -41,6 +46,10 @@ def label_regions(partition: Partition, flow: npt.NDArray[np.float32]) -> Labels
             return _every_step(_grid(partition.rows, partition.columns, height, width), steps)
         case PartitionKind.PIXEL:
             return _every_step(np.arange(height * width, dtype=np.int32).reshape(height, width), steps)
+        case PartitionKind.SALIENCY:
+            if saliency is None:
+                raise ValueError(f"{partition} needs the saliency of each pixel")
+            return np.stack([salient_labels(field, partition.regions) for field in saliency])
         case PartitionKind.SUPERPIXEL:
             return np.stack([superpixel_labels(field, partition.regions) for field in flow])
         case _:

@@ -65,3 +65,22 @@ def test_each_flow_has_its_own_superpixels():
 def test_impossible_partition_is_refused(text):
     with pytest.raises(InputError, match="features"):
         label_regions(parse_partition(text), flow_of(6, 8))
+
+
+def test_salient_regions_share_the_influence_equally_and_begin_with_the_strongest():
+    saliency = np.array([[[8.0, 1, 1], [1, 1, 4]]])
+    labels = label_regions(parse_partition("saliency:2"), flow_of(2, 3, steps=1), saliency)
+    assert labels.tolist() == [[[0, 1, 1], [1, 1, 1]]]
+    labels = label_regions(parse_partition("saliency:4"), flow_of(2, 3, steps=1), saliency)
+    # Four parts of 4: the strongest pixel spans two of them, so one has no pixel.
+    assert labels.tolist() == [[[0, 2, 2], [2, 2, 1]]]
+
+
+def test_a_flow_without_influence_is_cut_into_equal_areas():
+    labels = label_regions(parse_partition("saliency:2"), flow_of(2, 3, steps=1), np.zeros((1, 2, 3)))
+    assert labels.tolist() == [[[0, 0, 0], [1, 1, 1]]]
+
+
+def test_saliency_must_be_known():
+    with pytest.raises(ValueError, match="needs the saliency"):
+        label_regions(parse_partition("saliency:2"), flow_of(2, 3))
