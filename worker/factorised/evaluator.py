@@ -143,11 +143,12 @@ class FactorisedEvaluator:
         same = flow == last_flow[block.parent]
         prefixes = list(block.parents)
         within: dict[int, Point] = {}
-        prefix = block.parent.copy()
+        before_flow = np.arange(len(prefixes))
         for index in np.unique(block.parent[same]):
             before, within[int(index)] = self._split(block.parents[int(index)])
-            prefix[same & (block.parent == index)] = len(prefixes)
+            before_flow[index] = len(prefixes)
             prefixes.append(before)
+        prefix = np.where(same, before_flow[block.parent], block.parent)
         groups = self._groups(block, flow, same, within)
         families = [family for family, _ in groups]
         used = [prefixes[int(index)] for index in np.unique(prefix)]
