@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from common.errors import FlowcertError
-from scheduler.cli import cancel, db, demo, replay, results, run, serve, status, submit, trace, watch, workers
+from scheduler.cli import cancel, db, demo, replay, results, run, serve, status, submit, trace, watch, witness, workers
 from scheduler.cli.output import note
 
 #: Exit status of anything a user can put right.
@@ -25,6 +25,7 @@ app.command()(status.status)
 app.command()(watch.watch)
 app.command()(results.results)
 app.command()(trace.trace)
+app.command()(witness.witness)
 app.command()(replay.replay)
 app.command()(workers.workers)
 app.command()(cancel.cancel)

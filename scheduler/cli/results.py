@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Group
 
 from common.settings import Settings
 from scheduler.cli.options import AsJson, Job
@@ -13,7 +14,8 @@ from scheduler.cli.output import listing, note
 from scheduler.cli.servers import open_servers
 from scheduler.report.files import write_csv, write_parquet
 from scheduler.report.plot import plot_bounds
-from scheduler.report.rows import LATEST, clip_rows, find_job
+from scheduler.report.rows import LATEST, clip_rows, find_job, witness_rows
+from scheduler.report.strategy import strategy_lines, with_strategies
 from scheduler.report.tables import results_table
 
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a CSV file instead.")]
@@ -24,9 +26,14 @@ Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw 
 def results(
     job: Job = LATEST, as_json: AsJson = False, csv: Csv = None, parquet: Parquet = None, plot: Plot = None
 ) -> None:
-    """Show the bounds of a job's clips: flow distances in pixels of the job's norm."""
+    """Show the bounds of a job's clips: flow distances in pixels of the job's norm.
+
+    Below the table stands how each clip with a witness is changed: the first moves of the two players' strategy.
+    """
     with open_servers(Settings()) as servers:
-        rows = clip_rows(servers.engine, find_job(servers.engine, job))
+        job_id = find_job(servers.engine, job)
+        witnesses = witness_rows(servers.engine, job_id)
+        rows = with_strategies(clip_rows(servers.engine, job_id), witnesses)
     written = False
     for path, write in ((csv, write_csv), (parquet, write_parquet), (plot, plot_bounds)):
         if path is not None:
@@ -34,4 +41,4 @@ def results(
             note(f"written: {path}")
             written = True
     if as_json or not written:
-        listing(rows, results_table(rows), as_json=as_json)
+        listing(rows, Group(results_table(rows), *strategy_lines(witnesses)), as_json=as_json)

@@ -1,0 +1,81 @@
+"""The command ``flowcert witness``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from common.errors import InputError
+from common.settings import Settings
+from scheduler.cli.output import note
+from scheduler.cli.servers import open_servers
+from scheduler.report.rows import Row, clip_rows, find_job, witness_rows
+from scheduler.report.tables import short_name
+
+Job = Annotated[str, typer.Argument(metavar="JOB", help="Number of the job, or latest.")]
+Video = Annotated[str, typer.Argument(metavar="VIDEO", help="Path of the clip, or <Class>/<clip> as results shows it.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write to; it is made if it is not there.")]
+
+
+def witness(job: Job, video: Video, out: Out) -> None:
+    """Draw a clip's cheapest adversarial manipulation: a video, a picture and a JSON document.
+
+    The clip is built anew from the raw video, as a replay does; nothing is drawn of a file that has changed.
+    """
+    settings = Settings()
+    with open_servers(settings) as servers:
+        job_id = find_job(servers.engine, job)
+        clip = find_clip(clip_rows(servers.engine, job_id), video, job_id)
+        found = [row for row in witness_rows(servers.engine, job_id) if row["video_id"] == clip["video_id"]]
+    if not found:
+        raise InputError("VIDEO", f"{short_name(clip['video'])} has no witness; its verdict is {clip['verdict']}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError("--out", f"{out}: cannot be made ({error.strerror})") from error
+    answer = _draw(found[0], out.absolute(), settings)
+    document = answer["document"]
+    typer.echo(f"{document['before']['predicted']} becomes {document['after']['predicted']}: {document['strategy']}")
+    for file in answer["files"]:
+        note(f"written: {file}")
+
+
+def find_clip(rows: list[Row], name: str, job_id: int) -> Row:
+    """The one clip of a job that a user names by its path or short name; raises InputError otherwise."""
+    path = str(Path(name).expanduser().absolute())
+    found = [row for row in rows if row["video"] in (name, path)]
+    found = found or [row for row in rows if short_name(row["video"]) == name]
+    if not found:
+        raise InputError("VIDEO", f"job {job_id} has no clip {name!r}; flowcert results {job_id} lists them")
+    if len(found) > 1:
+        raise InputError("VIDEO", f"{len(found)} clips of job {job_id} are called {name!r}; give the whole path")
+    return found[0]
+
+
+def _draw(found: Row, out: Path, settings: Settings) -> dict[str, Any]:
+    """Run the program that draws, for only workers have torch and cv2; raises InputError when it cannot."""
+    question = {
+        "spec": found["spec"], "video": found["video"], "label": found["label"], "digest": found["clip_digest"],
+        "point": found["point"], "out": str(out), "max_clip_bytes": settings.max_clip_bytes,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.entry.draw_witness"],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except json.JSONDecodeError as error:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        reason = said[-1] if said else f"status {done.returncode}"
+        raise InputError("VIDEO", f"{found['video']}: drawing failed: {reason}") from error
+    if not answer["ok"]:
+        raise InputError(answer["where"], answer["problem"])
+    return answer

@@ -1,0 +1,34 @@
+"""Decides how a clip's witness is told: as the two players' strategy, whole for programs and short for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from common.features import parse_partition
+from common.moves import Move, brief, moves_of, strategy
+from scheduler.report.rows import Row
+from scheduler.report.tables import short_name
+
+
+def with_strategies(rows: Sequence[Row], witnesses: Sequence[Row]) -> list[Row]:
+    """Add to each clip's row its ``strategy``: the moves of its cheapest replayed witness, None where it has none.
+
+    ``witnesses`` are rows of ``clip_witnesses`` of the same job.
+    """
+    told = {witness["video_id"]: strategy(moves(witness)) for witness in witnesses}
+    return [{**row, "strategy": told.get(row["video_id"])} for row in rows]
+
+
+def strategy_lines(witnesses: Sequence[Row]) -> list[Text]:
+    """Tell each witness in a line below a table: the clip, the class it becomes, and the first moves that do it."""
+    lines = [f"{short_name(row['video'])}: {row['predicted']} by {brief(moves(row))}" for row in witnesses]
+    return [Text(line) for line in ["", *lines]] if lines else []
+
+
+def moves(witness: Row) -> tuple[Move, ...]:
+    """Moves of a row of ``clip_witnesses``."""
+    point = tuple((int(coordinate), int(steps)) for coordinate, steps in witness["point"])
+    partition = parse_partition(witness["features"])
+    return moves_of(point, witness["region_sizes"], partition, witness["tau"], witness["width"])

@@ -1,0 +1,105 @@
+"""``flowcert witness`` on finished jobs: its files, what they say, and one line for everything that is wrong."""
+
+import json
+import sys
+from random import Random
+
+import cv2
+import pytest
+
+from common.errors import InputError
+from scheduler.cli import main as program
+from scheduler.cli.witness import find_clip
+from tests.harness import Service, finished_clip
+from tests.tiny import draw_games, write_video
+
+
+@pytest.fixture
+def flowcert(database_url, broker_url, monkeypatch, capfd):
+    """Run a command in this process on the test's database; returns status, standard output and standard error."""
+    monkeypatch.setenv("FLOWCERT_DATABASE_URL", database_url)
+    monkeypatch.setenv("FLOWCERT_BROKER_URL", broker_url)
+    monkeypatch.setattr(program.signal, "signal", lambda *_: None)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["flowcert", *map(str, arguments)])
+        capfd.readouterr()
+        status = program.main()
+        return status, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def certified(engine, database_url, broker_url, tmp_path):
+    """Two finished jobs of a clip each: the first has a witness, the second has none."""
+    rng = Random(1)
+    service = Service(engine, database_url, broker_url, tmp_path / "data", rng)
+    games = list(draw_games(rng, tmp_path, service.settings.cache_dir, 6))
+    chosen = [next(game for game in games if (game.truth.fmsr is not None) == wanted) for wanted in (True, False)]
+    jobs = [service.submit(game.spec, game.video, game.label, 500) for game in chosen]
+    service.run()
+    return list(zip(jobs, chosen, strict=True))
+
+
+def refused(answer, problem):
+    status, output, notes = answer
+    assert (status, output) == (2, "")
+    assert notes.startswith(f"error: {problem}")
+    assert notes.count("\n") == 1
+
+
+def test_a_witness_is_drawn_and_told(flowcert, certified, engine, tmp_path):
+    (job, game), (other, robust) = certified
+    out = tmp_path / "deep" / "out"
+    status, output, notes = flowcert("witness", job, game.video, "--out", out)
+    assert status == 0, notes
+    end = finished_clip(engine, job)
+    best = min((row for row in end.witnesses if row.replayed), key=lambda row: (row.cost, row.id))
+    told = json.loads((out / "witness.json").read_text())
+    assert told["cost"] == game.truth.fmsr == end.bound.upper
+    assert told["point"] == [list(step) for step in best.point]
+    assert told["after"] == {"predicted": best.predicted, "margin": pytest.approx(best.margin, abs=1e-9)}
+    assert told["before"]["predicted"] == told["label"] == game.label
+    assert told["before"]["margin"] == pytest.approx(end.video.margin, abs=1e-4)
+    assert told["clip_digest"] == end.video.clip_digest
+    assert [move["coordinate"] for move in told["moves"]] == [coordinate for coordinate, _ in told["point"]]
+    assert output == f"{game.label} becomes {best.predicted}: {told['strategy']}\n"
+
+    assert notes.count("written: ") == 3
+    assert cv2.imread(str(out / "witness.png")) is not None
+    (film,) = [path for path in out.iterdir() if path.suffix in (".webm", ".avi")]
+    capture, count = cv2.VideoCapture(str(film)), 0
+    while capture.read()[0]:
+        count += 1
+    assert count == game.spec.sampling.frames
+
+    (row,) = json.loads(flowcert("results", job, "--json")[1])
+    assert row["strategy"] == told["strategy"]
+    (row,) = json.loads(flowcert("results", other, "--json")[1])
+    assert row["strategy"] is None
+    name = "/".join(game.video.parts[-2:])
+    assert f"{name}: {best.predicted} by flow {told['moves'][0]['flow']}: " in flowcert("results", job)[1]
+    assert " by flow " not in flowcert("results", other)[1]
+    name = "/".join(robust.video.parts[-2:])
+    refused(flowcert("witness", other, name, "--out", out), f"VIDEO: {name} has no witness; its verdict is robust")
+    refused(flowcert("witness", job, "no/such.avi", "--out", out), f"VIDEO: job {job} has no clip 'no/such.avi'")
+
+
+def test_what_cannot_be_drawn_is_refused(flowcert, certified, tmp_path):
+    (job, game), _ = certified
+    (tmp_path / "file").write_text("")
+    refused(flowcert("witness", job, game.video, "--out", tmp_path / "file"), f"--out: {tmp_path}/file: cannot be made")
+    sampling = game.spec.sampling
+    write_video(game.video, Random(9), frames=9, height=sampling.height, width=sampling.width)
+    answer = flowcert("witness", job, game.video, "--out", tmp_path / "out")
+    refused(answer, f"VIDEO: {game.video}: file changed since it was certified")
+    refused(flowcert("witness", "7", game.video, "--out", tmp_path), "JOB: there is no job '7'")
+
+
+def test_a_name_that_several_clips_have_is_ambiguous():
+    rows = [{"video": path} for path in ("/a/Up/c.avi", "/b/Up/c.avi", "/b/Up/d.avi")]
+    assert find_clip(rows, "/b/Up/c.avi", 1) is rows[1]
+    assert find_clip(rows, "Up/d.avi", 1) is rows[2]
+    with pytest.raises(InputError, match=r"2 clips of job 1 are called 'Up/c\.avi'; give the whole path"):
+        find_clip(rows, "Up/c.avi", 1)
