@@ -17,7 +17,7 @@ def test_the_revisions_build_the_declared_tables(engine: sa.Engine) -> None:
 
 def test_a_missing_column_would_be_noticed(engine: sa.Engine) -> None:
     with engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE witnesses DROP COLUMN predicted"))
+        connection.execute(sa.text("ALTER TABLE witnesses DROP COLUMN predicted CASCADE"))
         differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
     assert [(kind, table, column.name) for kind, _, table, column in differences] == [
         ("add_column", "witnesses", "predicted")
