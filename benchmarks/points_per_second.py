@@ -23,6 +23,7 @@ from worker.factorised import FactorisedEvaluator
 from worker.factorised.evaluator import LOCKSTEP
 from worker.judge import Judge
 from worker.models import build
+from worker.models.lstm_kernel import compile_kernels
 from worker.numerics import configure_numerics
 from worker.plain import PlainEvaluator
 
@@ -138,6 +139,7 @@ def measure(name: str, on: Subject, hidden: int, plain_points: int) -> dict[str,
 def main() -> None:
     """Measure both models in this process and the two-move level through the service, and report."""
     configure_numerics(threads=1)
+    compile_kernels()
     small = measure("cnn_lstm", subject("cnn_lstm", 64, 64, grid=4, moves=2, cap=None), 64, plain_points=256)
     large = measure("vgg16_lstm", subject("vgg16_lstm", 224, 256, grid=1, moves=3, cap=1), 256, plain_points=2)
     service = measure_service()
