@@ -29,7 +29,7 @@ def configure_numerics(threads: int) -> None:
     # The same as use_deterministic_algorithms(True) without its import of the compiler, more than a second a process.
     torch.set_deterministic_debug_mode("error")
     # Deterministic mode would write NaN over every new tensor: most of a second, and all of its pages, for a cache.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
     _keep_memory()
 
