@@ -63,14 +63,22 @@ def _plan_all(session: Session, pace: Pace, workers: int, window: int) -> None:
         .where(Video.status == VideoStatus.EXPLORING, Job.status == JobStatus.RUNNING)
         .order_by(Video.job_id, Video.id)
     ).all()
-    ready_explores = (Task.state == TaskState.READY) & (Task.kind == TaskKind.EXPLORE)
-    room = workers * window - (session.scalar(select(func.count()).where(ready_explores)) or 0)
-    share = max(window, math.ceil(room / max(len(videos), 1)))
+    counted = session.execute(
+        select(Task.video_id, func.count())
+        .where(Task.state == TaskState.READY, Task.kind == TaskKind.EXPLORE)
+        .group_by(Task.video_id)
+    )
+    ready: dict[int, int] = dict(counted.tuples().all())
+    room = workers * window - sum(ready.values())
+    share = max(window, math.ceil(workers * window / max(len(videos), 1)))
+    # While clips wait, a worker has a clip to itself, and its tasks need not end together with another's.
+    sharing = 0 if len(videos) > workers else math.ceil(workers / max(len(videos), 1))
     for video, job in videos:
         if room <= 0:
             break
         size = pace.task_points(job.id)
-        room -= _plan_one(session, video, job, task_points=size, room=min(room, share), workers=workers)
+        here = min(room, share - ready.get(video.id, 0))
+        room -= _plan_one(session, video, job, task_points=size, room=here, sharing=sharing)
 
 
 def _plan_one(session: Session, video: Video, job: Job, **limits: int) -> int:

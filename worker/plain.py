@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from common.errors import NumericalError
 from common.game import Point
 from worker.clip import PreparedClip, frames_tensor
+from worker.composed import ComposedFrames
 from worker.warp import manipulated_frame
 
 Logits = npt.NDArray[np.float64]
@@ -71,9 +72,9 @@ class PlainEvaluator:
         return torch.tensor(self.clip.coordinate_index - offsets).to(self.device)
 
     @cached_property
-    def regions(self) -> Tensor:
-        """Region of each pixel, ``[T-1, H, W]``."""
-        return torch.tensor(self.clip.labels, dtype=torch.int64).to(self.device)
+    def composed(self) -> ComposedFrames:
+        """Variants of the clip's frames."""
+        return ComposedFrames(self.clip.labels, self._uniform, self.device)
 
     def logits(self, points: Sequence[Point]) -> Logits:
         """Logits ``[B, C]`` of ``B`` grid points; raises NumericalError when one is NaN or infinite."""
@@ -92,23 +93,9 @@ class PlainEvaluator:
         for t in range(len(self.clip.flow)):
             variants, which = np.unique(moves[:, offsets[t] : offsets[t + 1]], axis=0, return_inverse=True)
             if variants.any():
-                changed = self.variants(t, variants)
+                changed = self.composed.variants(t, variants)
                 clips[:, t + 1] = changed[torch.from_numpy(which.reshape(-1)).to(self.device)]
         return clips
-
-    def variants(self, t: int, changes: npt.NDArray[np.int16]) -> Tensor:
-        """Frame t+1 ``[U, 3, H, W]`` under changes ``[U, K]`` of flow t, by local coordinate.
-
-        A pixel depends on its own region's two steps only, so the frame is warped once for each distinct pair of
-        steps and the variants are put together from these, pixel by pixel: the same numbers at a fraction of the cost.
-        """
-        pairs, which = np.unique(changes.reshape(-1, 2), axis=0, return_inverse=True)
-        # The product is formed in float64, so float32 deltas are the float64 ones rounded once.
-        delta = torch.from_numpy(pairs * self.tau).to(self.device, self.dtype)[:, :, None, None]
-        frames = self._frame(t, delta.expand(-1, -1, *self.flow.shape[-2:]))
-        chosen = torch.from_numpy(which.reshape(len(changes), -1)).to(self.device)[:, self.regions[t]]
-        chosen = chosen[:, None].expand(-1, frames.shape[1], -1, -1)
-        return torch.gather(frames, 0, chosen)
 
     def margin_gradient(self, point: Point, label: int) -> tuple[float, npt.NDArray[np.float64]]:
         """Margin of class ``label`` at a grid point, and its gradient ``[J]`` per atomic manipulation."""
@@ -129,6 +116,12 @@ class PlainEvaluator:
                 margin = logits[label] - others.max()
                 (gradient,) = torch.autograd.grad(margin, moves)
         return float(margin.detach()), finite(gradient.double().cpu().numpy())
+
+    def _uniform(self, t: int, steps: npt.NDArray[np.int64]) -> Tensor:
+        """Frame t+1 ``[P, 3, H, W]`` when every pixel of flow t is changed by the steps ``[P, 2]``."""
+        # The product is formed in float64, so float32 deltas are the float64 ones rounded once.
+        delta = torch.from_numpy(steps * self.tau).to(self.device, self.dtype)[:, :, None, None]
+        return self._frame(t, delta.expand(-1, -1, *self.flow.shape[-2:]))
 
     def _frame(self, t: int, delta: Tensor) -> Tensor:
         """Frame t+1 under changes ``[..., 2, H, W]`` of flow t, in pixels."""

@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 
 
 class WorkerStore:
-    """The database as one worker sees it; every call opens and closes its own connection."""
+    """The database as one worker sees it; every call is a transaction of its own."""
 
     def __init__(self, engine: Engine, worker: str, lease_seconds: float) -> None:
         self._engine = engine

@@ -1,6 +1,7 @@
 -- ready -> leased: gives a task to one worker, with everything the worker needs (common.wire.Claim).
 -- A message is a doorbell: of all announced tasks the worker is given one of the clip it explored last, whose variants
--- it still has; else the task of the message; else, when another worker took that one in exchange, the oldest.
+-- it still has; else one of a clip that nobody explores just now, so that each worker keeps to a clip of its own; of
+-- these the task of the message, or, when another worker took that one in exchange, the oldest.
 -- Returns NULL when none is ready, or its clip is finished or its job is not running: the message was stale.
 CREATE OR REPLACE FUNCTION worker_claim(p_task bigint, p_worker text, p_lease_seconds double precision)
 RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -15,6 +16,9 @@ BEGIN
             (t.kind = 'explore' AND t.video_id = (
                 SELECT x.video_id FROM tasks x
                 WHERE x.worker_id = p_worker AND x.kind = 'explore' ORDER BY x.id DESC LIMIT 1)) DESC NULLS LAST,
+            (t.kind <> 'explore' OR NOT EXISTS (
+                SELECT FROM tasks x
+                WHERE x.video_id = t.video_id AND x.kind = 'explore' AND x.state = 'leased')) DESC,
             t.id = p_task DESC,
             t.id
         LIMIT 1 FOR UPDATE OF t SKIP LOCKED;

@@ -30,6 +30,10 @@ Integers = npt.NDArray[np.int64]
 LOCKSTEP = 2048
 #: Points evaluated together: enough that what their prefixes cost is shared by many.
 BLOCK = 16384
+#: Variants put together at once, for each point of a plain batch: they are one frame each, a point is a clip.
+VARIANTS_PER_POINT = 2
+#: Frames encoded at once on a CPU: more spill from a core's cache, and processes side by side wait for memory.
+FRAMES_IN_CACHE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +73,7 @@ class FactorisedEvaluator:
         capacity = max(budget // 2 // ((length + 1) * states * size), 2)
         self._states: Slots[Point] = Slots(capacity, (length + 1, states), plain.dtype, plain.device)
         self._lockstep = Halving(LOCKSTEP)
-        self._encoding = Halving(plain.batch)
+        self._encoding = Halving(VARIANTS_PER_POINT * plain.batch)
 
     @property
     def batch(self) -> int:
@@ -150,12 +154,12 @@ class FactorisedEvaluator:
             prefixes.append(before)
         prefix = np.where(same, before_flow[block.parent], block.parent)
         groups = self._groups(block, flow, same, within)
-        families = [family for family, _ in groups]
         used = [prefixes[int(index)] for index in np.unique(prefix)]
         kept = self._prefix_rows(used)
         variant = np.zeros(len(block), np.int64)
-        for family, rows in groups:
-            variant[rows] = self._variants.rows_of(family, block.coordinate[rows], block.value[rows], families)
+        found = self._variants.rows_of([(family, block.coordinate[at], block.value[at]) for family, at in groups])
+        for (_, at), rows in zip(groups, found, strict=True):
+            variant[at] = rows
         row_of = np.array([kept.get(point, 0) for point in prefixes], np.int64)
         return _Starts(row_of[prefix], variant, flow)
 
@@ -212,18 +216,16 @@ class FactorisedEvaluator:
 
     def _prefix_starts(self, points: list[Point]) -> _Starts:
         """What prefixes start from: their own prefixes, which are kept, and a variant each."""
-        families: list[Family] = []
-        prefix, variant, flow = [], [], []
         splits = [self._split(point) for point in points]
+        wanted = []
         for point, (_, within) in zip(points, splits, strict=True):
-            families.append((self._last_flow(point), within[:-1], abs(within[-1][1])))
-        for family, (before, within) in zip(families, splits, strict=True):
             coordinate, value = within[-1]
-            rows = self._variants.rows_of(family, np.array([coordinate]), np.array([value]), families)
-            prefix.append((self._states.held(before) or [0])[0])
-            variant.append(int(rows[0]))
-            flow.append(family[0])
-        return _Starts(np.array(prefix, np.int64), np.array(variant, np.int64), np.array(flow, np.int64))
+            family = self._last_flow(point), within[:-1], abs(value)
+            wanted.append((family, np.array([coordinate]), np.array([value])))
+        variant = np.concatenate(self._variants.rows_of(wanted))
+        prefix = [(self._states.held(before) or [0])[0] for before, _ in splits]
+        flow = [family[0] for family, _, _ in wanted]
+        return _Starts(np.array(prefix, np.int64), variant, np.array(flow, np.int64))
 
     def _keep_root(self, row: int) -> None:
         """Compute the states of the unchanged clip."""
@@ -248,5 +250,10 @@ class FactorisedEvaluator:
 
     def _encode(self, flow: int, changes: npt.NDArray[np.int16]) -> Tensor:
         """Input projections ``[U, I]`` of frame ``flow + 1`` under changes ``[U, K]`` of that flow."""
-        parts = self._encoding.run(len(changes), lambda part: self._project(self.plain.variants(flow, changes[part])))
-        return torch.cat(parts)
+        most = FRAMES_IN_CACHE if self.plain.device.type == "cpu" else len(changes)
+
+        def encode(part: slice) -> Tensor:
+            frames = self.plain.composed.variants(flow, changes[part])
+            return torch.cat([self._project(few) for few in torch.split(frames, most)])
+
+        return torch.cat(self._encoding.run(len(changes), encode))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ Integers = npt.NDArray[np.int64]
 
 #: All variants of one flow that share every change but the last: (flow, those changes, |last value|).
 Family = tuple[int, Point, int]
+#: Variants of one family: those that add in each coordinate the value, all of the family's size.
+Wanted = tuple[Family, Integers, Integers]
 
 
 class Variants(Slots[Family]):
@@ -42,31 +44,56 @@ class Variants(Slots[Family]):
         self._offsets = offsets
         self._tables: dict[Family, Integers] = {}
 
-    def rows_of(self, family: Family, coordinate: Integers, value: Integers, needed: Sequence[Family]) -> Integers:
-        """Rows of the variants that add ``value`` steps (all of one size) in each ``coordinate``; computes the missing.
+    def rows_of(self, wanted: Sequence[Wanted]) -> list[Integers]:
+        """Rows of variants, for each entry of ``wanted``; computes the missing ones of each flow together.
 
-        Raises TooManyRows when the budget does not hold all ``needed`` families together.
+        Raises TooManyRows when the budget does not hold all their families together.
         """
-        flow, base, size = family
-        first, end = int(self._offsets[flow]), int(self._offsets[flow + 1])
+        places = [2 * (coordinate - self._offsets[family[0]]) + (value < 0) for family, coordinate, value in wanted]
+        missing: dict[Family, Integers] = {}
+        for (family, _, _), local in zip(wanted, places, strict=True):
+            self.held(family)
+            rows = self._table(family)[local]
+            if rows.min() < 0:
+                missing[family] = np.union1d(missing.get(family, local[:0]), local[rows < 0])
+        try:
+            self._fill(missing, {family for family, _, _ in wanted})
+        except BaseException:
+            # What is held must have been computed.
+            for family in missing:
+                self.drop(family)
+            raise
+        return [self._table(family)[local] for (family, _, _), local in zip(wanted, places, strict=True)]
+
+    def _table(self, family: Family) -> Integers:
+        """Row of each variant of a family by local coordinate and sign, -1 for those not held."""
         table = self._tables.get(family)
         if table is None:
-            table = self._tables[family] = np.full(2 * (end - first), -1, np.int64)
-        local = 2 * (coordinate - first) + (value < 0)
-        rows = table[local]
-        missing = np.unique(local[rows < 0])
-        if missing.size:
-            changes = np.zeros((missing.size, end - first), np.int16)
-            for j, a in base:
-                changes[:, j - first] = a
-            changes[np.arange(missing.size), missing // 2] = size * (1 - 2 * (missing % 2))
-            taken = self.take(family, missing.size, needed)
-            self.rows[torch.tensor(taken, device=self.rows.device)] = self._compute(flow, changes)
-            table[missing] = taken
-            rows = table[local]
-        else:
-            self.held(family)
-        return rows
+            flow = family[0]
+            table = np.full(2 * int(self._offsets[flow + 1] - self._offsets[flow]), -1, np.int64)
+            self._tables[family] = table
+        return table
+
+    def _fill(self, missing: dict[Family, Integers], needed: Collection[Family]) -> None:
+        """Compute the missing variants, flow by flow: batches of one family's alone would be small."""
+        taken = {family: self.take(family, local.size, needed) for family, local in missing.items()}
+        for flow in dict.fromkeys(flow for flow, _, _ in missing):
+            families = [family for family in missing if family[0] == flow]
+            changes = np.concatenate([self._changes(family, missing[family]) for family in families])
+            rows = [row for family in families for row in taken[family]]
+            self.rows[torch.tensor(rows, device=self.rows.device)] = self._compute(flow, changes)
+        for family, local in missing.items():
+            self._table(family)[local] = taken[family]
+
+    def _changes(self, family: Family, local: Integers) -> npt.NDArray[np.int16]:
+        """All changes of the flow ``[U, K]`` of a family's variants."""
+        flow, base, size = family
+        first, end = int(self._offsets[flow]), int(self._offsets[flow + 1])
+        changes = np.zeros((local.size, end - first), np.int16)
+        for j, a in base:
+            changes[:, j - first] = a
+        changes[np.arange(local.size), local // 2] = size * (1 - 2 * (local % 2))
+        return changes
 
     def drop(self, key: Family) -> None:
         """Give a family's rows back and forget which variants they held."""
