@@ -29,7 +29,7 @@ from worker.models import build, inspect_weights, save_weights
 #: One move of one of 16 regions of a 64x64 frame costs 256 in L1, so two moves fit a radius of 512 px.
 RADIUS = Decimal(512)
 #: Clips of the job that tells what a second worker is worth.
-CLIPS = 4
+CLIPS = 8
 ARGS = {"classes": 4, "height": 64, "width": 64, "hidden": 64}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -85,13 +87,21 @@ def _row(parent: SubtreeRow, part: Subtree, *, lower: int, undecided: bool) -> S
 
 
 def plan(
-    session: Session, video: Video, spec: JobSpec, *, budget: int, task_points: int, room: int, sharing: int
+    session: Session,
+    video: Video,
+    spec: JobSpec,
+    *,
+    budget: int,
+    task_points: int,
+    room: int,
+    workers: int,
+    behind: int = 0,
 ) -> int:
     """Create up to ``room`` explore tasks for a clip, raising its level or ending it when nothing is left to explore.
 
-    Returns the number of tasks created. ``task_points`` is the size a task should have, smaller ones at the end of a
-    level when workers are ``sharing`` the clip (their number, 0 while other clips wait for each); ``budget`` the
-    number of points the clip may cost in all, held against the exact size of a level before the level is begun.
+    Returns the number of tasks created. ``task_points`` is the size a task should have while there is enough for all
+    ``workers``, in this clip and the ones ``behind`` it (their number); ``budget`` the number of points the clip may
+    cost in all, held against the exact size of a level before the level is begun.
     """
     counter = counter_of(video, spec)
     created = 0
@@ -99,7 +109,11 @@ def plan(
         if video.threshold is None:
             _raise_level(session, video, counter, budget)
             continue
-        made = _carve(session, video, counter, task_points=task_points, room=room - created, sharing=sharing)
+        made = _carve(
+            session, video, counter, room - created,
+            # The clips behind are taken to be as large as this one.
+            lambda left: _most_points(left * (1 + behind), task_points, workers),
+        )  # fmt: skip
         created += made
         if made == 0:
             if _live_tasks(session, video):
@@ -108,22 +122,23 @@ def plan(
     return created
 
 
-def _share(left: int, task_points: int, sharing: int) -> int:
-    """Points of the next task when ``left`` are not in a task yet: workers sharing a clip should end together.
+def _most_points(left: int, task_points: int, workers: int) -> int:
+    """Points of the next task when ``left`` are not in a task yet: the last tasks must end together.
 
     Guided self-scheduling (C. Polychronopoulos and D. Kuck, IEEE Trans. Computers 1987): a fixed part of what is left.
     """
-    if sharing == 0:
-        return task_points
-    return min(task_points, max(LEAST_TASK_POINTS, task_points // 16, left // (2 * sharing)))
+    return min(task_points, max(LEAST_TASK_POINTS, task_points // 16, left // (2 * workers)))
 
 
 def _live_tasks(session: Session, video: Video) -> int:
     return session.scalar(select(func.count()).where(Task.video_id == video.id, Task.state.in_(LIVE))) or 0
 
 
-def _carve(session: Session, video: Video, counter: PointCounter, *, task_points: int, room: int, sharing: int) -> int:
-    """Turn open subtrees of the frontier into tasks, splitting those with too many points, oldest first."""
+def _carve(session: Session, video: Video, counter: PointCounter, room: int, most_points: Callable[[int], int]) -> int:
+    """Turn open subtrees of the frontier into tasks, splitting those with too many points, oldest first.
+
+    ``most_points`` gives the greatest size of a task, from the points of the frontier not in one yet.
+    """
     if video.threshold is None:
         raise ValueError(f"video {video.id} has no level")
     target = least(video.threshold, bounds_of(session, video).upper) or 0
@@ -143,7 +158,7 @@ def _carve(session: Session, video: Video, counter: PointCounter, *, task_points
     while stack and created < room:
         row = stack.pop()
         points = counter.between(subtree_of(row), row.floor, target)
-        most = _share(left, task_points, sharing)
+        most = most_points(left)
         halves = bisect(counter, subtree_of(row), row.floor, target) if points > most else None
         if points == 0:
             # No point of the subtree costs floor ≤ c < target: the count itself proves the bound.

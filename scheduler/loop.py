@@ -71,14 +71,13 @@ def _plan_all(session: Session, pace: Pace, workers: int, window: int) -> None:
     ready: dict[int, int] = dict(counted.tuples().all())
     room = workers * window - sum(ready.values())
     share = max(window, math.ceil(workers * window / max(len(videos), 1)))
-    # While clips wait, a worker has a clip to itself, and its tasks need not end together with another's.
-    sharing = 0 if len(videos) > workers else math.ceil(workers / max(len(videos), 1))
-    for video, job in videos:
+    for place, (video, job) in enumerate(videos, start=1):
         if room <= 0:
             break
         size = pace.task_points(job.id)
         here = min(room, share - ready.get(video.id, 0))
-        room -= _plan_one(session, video, job, task_points=size, room=here, sharing=sharing)
+        behind = len(videos) - place
+        room -= _plan_one(session, video, job, task_points=size, room=here, workers=workers, behind=behind)
 
 
 def _plan_one(session: Session, video: Video, job: Job, **limits: int) -> int:

@@ -81,7 +81,7 @@ def explore(engine, path):
             SubtreeRow(video_id=video_id, prefix=[], first=0, last=18, floor=0, threshold=100, lower=0)
         )  # fmt: skip
         session.flush()
-        plan(session, video, SPEC, budget=1000, task_points=10**6, room=1, sharing=1)
+        plan(session, video, SPEC, budget=1000, task_points=10**6, room=1, workers=1)
 
 
 def test_a_new_job_gets_a_prepare_task_for_each_usable_clip(engine):
@@ -150,7 +150,7 @@ def test_a_cancelled_job_goes_on_where_it_was(engine):
     assert after["/d/A/1.avi"][0] == "exploring"
     with open_session(engine) as session:
         video = session.scalars(sa.select(Video).where(Video.path == "/d/A/1.avi")).one()
-        assert plan(session, video, SPEC, budget=1000, task_points=10**6, room=5, sharing=1) == 1
+        assert plan(session, video, SPEC, budget=1000, task_points=10**6, room=5, workers=1) == 1
 
 
 def test_only_clips_that_failed_before_they_were_prepared_are_retried(engine):
