@@ -38,7 +38,11 @@ class Settings(BaseSettings):
     task_points: int = Field(
         default=5_000_000, ge=1, description="an explore task stops after so many points and returns what it proved"
     )
-    tick_seconds: float = Field(default=0.2, gt=0, description="pause between two rounds of the scheduler")
+    tick_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        description="longest pause between two rounds of the scheduler; a result, a new worker or a new job ends it",
+    )
     window: int = Field(default=3, ge=1, description="tasks announced or running at once, per live worker")
     max_attempts: int = Field(default=3, ge=1, description="a task that failed so often fails its clip")
     threads: int = Field(default=1, ge=1, description="CPU threads of a worker's arithmetic")

@@ -1,12 +1,23 @@
-"""Decides that the rows of jobs and clips have one writer at a time: a round's step, a submit or a cancel."""
+"""Decides that the rows of jobs and clips have one writer at a time, and how the scheduler learns of new work."""
 
 from __future__ import annotations
 
-from sqlalchemy import text
+import select
+import threading
+import time
+
+import psycopg2
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 #: Key of the transaction's advisory lock; any constant does.
 _WRITER_LOCK = 0x77726974
+#: Channel on which ``worker_append``, ``worker_beat`` and ``submit`` tell that there is something to do.
+_CHANNEL = "work"
+#: Pause before a round that was called for: what comes in meanwhile is dealt with in the same round.
+_BREATH_SECONDS = 0.1
+#: A wait looks this often whether it should stop.
+_LOOK_SECONDS = 0.2
 
 
 def hold_truth(session: Session) -> None:
@@ -16,3 +27,31 @@ def hold_truth(session: Session) -> None:
     result a round is just merging.
     """
     session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK})
+
+
+def wake_leader(session: Session) -> None:
+    """Have the scheduler begin a round when this transaction is committed."""
+    session.execute(text("SELECT pg_notify(:channel, NULL)"), {"channel": _CHANNEL})
+
+
+def listen(connection: Connection) -> None:
+    """Have a connection in autocommit mode hear of new work from now on."""
+    connection.execute(text(f"LISTEN {_CHANNEL}"))
+
+
+def await_work(connection: Connection, stop: threading.Event, seconds: float) -> None:
+    """Wait until the listening connection hears of new work, at most so many seconds, or until ``stop`` is set."""
+    driver = connection.connection.driver_connection
+    limit = time.monotonic() + seconds
+    while driver is not None and not driver.notifies and not stop.is_set():
+        left = limit - time.monotonic()
+        if left <= 0:
+            return
+        select.select([driver], [], [], min(left, _LOOK_SECONDS))
+        try:
+            driver.poll()
+        except psycopg2.Error:
+            return  # The connection is gone, as the next statement on it will say.
+    if driver is not None:
+        driver.notifies.clear()
+    stop.wait(_BREATH_SECONDS)

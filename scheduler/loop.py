@@ -19,7 +19,7 @@ from common.store.tables import Job, Task, Video
 from common.vocab import JobStatus, TaskKind, TaskState, VideoStatus
 from scheduler.announce import choose, live_workers, send
 from scheduler.clips import fail, spec_of
-from scheduler.exclusive import hold_truth
+from scheduler.exclusive import await_work, hold_truth, listen
 from scheduler.exploration import plan
 from scheduler.merge import BATCH, merge_returned
 from scheduler.pace import Pace
@@ -125,11 +125,12 @@ def _is_leader(lock: Connection) -> bool:
 def _rounds(
     engine: Engine, app: Celery, settings: Settings, pace: Pace, lock: Connection, stop: threading.Event
 ) -> None:
+    listen(lock)
     while not stop.is_set():
         # The lock lives in this session: when the session is gone, another scheduler may lead already.
         lock.execute(text("SELECT 1"))
         tick(engine, app, settings, pace)
-        stop.wait(settings.tick_seconds)
+        await_work(lock, stop, settings.tick_seconds)
 
 
 def stop_on_signals() -> threading.Event:

@@ -1,4 +1,4 @@
--- A worker shows itself and extends the lease of the task it works on.
+-- A worker shows itself and extends the lease of the task it works on; the scheduler is told of a new worker.
 -- Returns {"wanted": false} when that task is no longer its own, and the clip's incumbent upper bound (a cost).
 CREATE OR REPLACE FUNCTION worker_beat(
     p_worker text, p_info jsonb, p_task bigint, p_attempt bigint, p_lease_seconds double precision
@@ -7,8 +7,11 @@ DECLARE
     l_wanted boolean := true;
     l_upper bigint;
 BEGIN
-    INSERT INTO workers (id, info) VALUES (p_worker, p_info)
-        ON CONFLICT (id) DO UPDATE SET info = EXCLUDED.info, seen_at = now();
+    UPDATE workers SET info = p_info, seen_at = now() WHERE id = p_worker;
+    IF NOT FOUND THEN
+        INSERT INTO workers (id, info) VALUES (p_worker, p_info);
+        PERFORM pg_notify('work', NULL);
+    END IF;
     IF p_task IS NOT NULL THEN
         UPDATE tasks SET lease_until = now() + make_interval(secs => p_lease_seconds)
             WHERE id = p_task AND attempt = p_attempt AND worker_id = p_worker AND state = 'leased';

@@ -14,7 +14,7 @@ from common.jobspec import JobSpec
 from common.store.tables import Job, Task, Video
 from common.vocab import JobStatus, TaskKind, TaskState, Verdict, VideoStatus
 from scheduler.clips import LIVE
-from scheduler.exclusive import hold_truth
+from scheduler.exclusive import hold_truth, wake_leader
 from scheduler.intake.dataset import FoundClip
 
 #: Clips inserted by one statement.
@@ -56,6 +56,7 @@ def submit(engine: Engine, spec: JobSpec, clips: Sequence[FoundClip], budget: in
         added = _add(session, job.id, clips)
         _schedule_prepare(session, job.id)
         _set_status(session, job)
+        wake_leader(session)
         failed = _count(session, job.id, Video.status == VideoStatus.FAILED) - sum(
             clip.problem is not None for clip in added
         )
