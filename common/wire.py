@@ -18,15 +18,19 @@ from common.vocab import StopReason, TaskKind
 #: The one Celery task name; it never changes, so that workers of different ages never drop each other's messages.
 TASK_NAME = "flowcert.work"
 #: Version of the claim and result documents below.
-PROTOCOL = 1
+PROTOCOL = 2
 #: The one Celery queue.
 QUEUE = "flowcert"
 
 PointField = Annotated[Point, Field(description="non-zero coordinates as (coordinate, signed steps), sorted")]
+Moves = tuple[tuple[int, Annotated[float, Field(allow_inf_nan=False)]], ...]
+MovesField = Annotated[Moves, Field(description="non-zero coordinates as (coordinate, pixels), sorted")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 #: Turns points into JSON-ready lists and back.
 POINT = TypeAdapter(Point)
+#: The same for real changes.
+MOVES: TypeAdapter[Moves] = TypeAdapter(Moves)
 
 
 class _Document(BaseModel):
@@ -79,10 +83,21 @@ class Witness(_Document):
     predicted: str = Field(description="class the replay predicts")
 
 
+class RealWitness(_Document):
+    """An adversarial real change of the flow and what an independent replay from the raw clip made of it."""
+
+    moves: MovesField
+    distance: Finite = Field(ge=0, description="pixels of the norm, rounded up")
+    replayed: bool = Field(description="whether the replay confirmed it")
+    margin: Finite = Field(description="margin of the replay, in float64 logits")
+    predicted: str = Field(description="class the replay predicts")
+
+
 class Attacked(_Document):
     """Result of an attack task."""
 
     witness: Witness | None
+    real: RealWitness | None = None
     evaluations: int = Field(ge=0, description="grid points evaluated")
     gradients: int = Field(ge=0, description="gradients computed")
 

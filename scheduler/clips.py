@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from common.errors import InputError, IntegrityError
-from common.game import ROOT, Point, PointCounter, cost_of_radius, distance, whole
+from common.game import ROOT, Point, PointCounter, cost_of_radius, distance, length, whole
 from common.jobspec import JobSpec
-from common.store.tables import Bound, Job, Task, Video, WitnessRow
+from common.store.tables import Bound, Job, RealWitnessRow, Task, Video, WitnessRow
 from common.vocab import TaskKind, TaskState, Verdict, VideoStatus
-from common.wire import Prepared, Witness
+from common.wire import Prepared, RealWitness, Witness
 from scheduler.bounds import Bounds, refine
 from scheduler.levels import counter_of, points_needed, settled_below
 
@@ -82,12 +83,34 @@ def add_witness(session: Session, video: Video, spec: JobSpec, task: Task, witne
     session.add(
         WitnessRow(
             video_id=video.id, task_id=task.id, point=[list(move) for move in witness.point], cost=cost,
-            replayed=witness.replayed, margin=witness.margin, predicted=witness.predicted,
+            replayed=witness.replayed, margin=witness.margin, predicted=witness.predicted, reason=_doubt(witness),
         )
     )  # fmt: skip
     if witness.replayed:
         move_bounds(session, video, Bounds(0, cost))
         video.points_needed = Decimal(points_needed(counter, bounds_of(session, video).upper))
+
+
+def add_real_witness(session: Session, video: Video, spec: JobSpec, task: Task, witness: RealWitness) -> None:
+    """Store a real witness, which bounds MSR when it is replayed. Its distance is recomputed, never believed."""
+    sizes = counter_of(video, spec).game.sizes
+    coordinates = [coordinate for coordinate, _ in witness.moves]
+    if coordinates != sorted(set(coordinates)) or not all(0 <= j < len(sizes) for j in coordinates):
+        raise IntegrityError(f"task {task.id} reports a real witness of coordinates that its clip's game does not have")
+    pixels = length(spec.norm, sizes, witness.moves)
+    if pixels == 0 or not math.isclose(pixels, witness.distance, rel_tol=1e-9):
+        raise IntegrityError(f"task {task.id} reports a real witness {witness.distance} px away; it is {pixels}")
+    session.add(
+        RealWitnessRow(
+            video_id=video.id, task_id=task.id, moves=[list(move) for move in witness.moves], distance=pixels,
+            replayed=witness.replayed, margin=witness.margin, predicted=witness.predicted, reason=_doubt(witness),
+        )
+    )  # fmt: skip
+
+
+def _doubt(witness: Witness | RealWitness) -> str | None:
+    """Why a witness counts for nothing; None when it counts."""
+    return None if witness.replayed else f"its margin on replay, {witness.margin:g}, is not below zero beyond rounding"
 
 
 def check_point(counter: PointCounter, task: Task, point: Point) -> None:

@@ -14,14 +14,16 @@ from common.store.tables import SubtreeRow, Task, Video
 from common.vocab import TaskKind, Verdict, VideoStatus
 from common.wire import POINT, Attacked, Explored
 from scheduler.bounds import Bounds, combine, least
-from scheduler.clips import LIVE, add_witness, bounds_of, check_point, finish, move_bounds
+from scheduler.clips import LIVE, add_real_witness, add_witness, bounds_of, check_point, finish, move_bounds
 from scheduler.levels import LEAST_TASK_POINTS, Level, counter_of, next_level, settled_below
 
 
 def attacked(session: Session, video: Video, spec: JobSpec, task: Task, result: Attacked) -> None:
-    """Take in the attack's witness, if any; the first level is begun when the clip is planned."""
+    """Take in the attack's witnesses, if any; the first level is begun when the clip is planned."""
     if result.witness is not None:
         add_witness(session, video, spec, task, result.witness)
+    if result.real is not None:
+        add_real_witness(session, video, spec, task, result.real)
     video.status = VideoStatus.EXPLORING.value
 
 

@@ -64,11 +64,11 @@ def _plan_all(session: Session, pace: Pace, workers: int, window: int) -> None:
         .order_by(Video.job_id, Video.id)
     ).all()
     counted = session.execute(
-        select(Task.video_id, func.count())
+        select(Task.video_id, func.count().label("tasks"))
         .where(Task.state == TaskState.READY, Task.kind == TaskKind.EXPLORE)
         .group_by(Task.video_id)
     )
-    ready: dict[int, int] = dict(counted.tuples().all())
+    ready = {row.video_id: row.tasks for row in counted}
     room = workers * window - sum(ready.values())
     share = max(window, math.ceil(workers * window / max(len(videos), 1)))
     for place, (video, job) in enumerate(videos, start=1):

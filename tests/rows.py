@@ -8,13 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from common.game import Game, Point
+from common.game import Game, Point, length
 from common.jobspec import FarnebackSpec, JobSpec, ModelSpec, SamplingSpec
 from common.settings import Settings
 from common.store.engine import open_worker_engine
 from common.store.tables import Bound, Task, Video
 from common.vocab import StopReason, TaskState
-from common.wire import Attacked, Claim, Explored, Prepared, Witness, WorkerInfo
+from common.wire import Attacked, Claim, Explored, Prepared, RealWitness, Witness, WorkerInfo
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
 from scheduler.loop import tick
@@ -74,14 +74,14 @@ class Desk:
         assert claim is not None
         return claim
 
-    def to_explore(self, witness: Witness | None = None) -> None:
+    def to_explore(self, witness: Witness | None = None, real: RealWitness | None = None) -> None:
         """Bring every clip to its first explore tasks."""
         for kind in ("prepare", "attack"):
             self.round()
             for task in self.ready():
                 claim = self.claim(task)
                 assert claim.kind == kind
-                self.ann.append(claim, prepared() if kind == "prepare" else attacked(witness), 0.5)
+                self.ann.append(claim, prepared() if kind == "prepare" else attacked(witness, real), 0.5)
         self.round()
 
     def work_off(self, adversarial: Callable[[Point], bool] = lambda _: False) -> None:
@@ -115,9 +115,16 @@ def prepared(**changes: Any) -> Prepared:
     return Prepared(**{**fields, **changes})
 
 
-def attacked(witness: Witness | None = None) -> Attacked:
+def attacked(witness: Witness | None = None, real: RealWitness | None = None) -> Attacked:
     """What an attack found."""
-    return Attacked(witness=witness, evaluations=1, gradients=1)
+    return Attacked(witness=witness, real=real, evaluations=1, gradients=1)
+
+
+def real_witness(*moves: tuple[int, float], norm: str = "L1", replayed: bool = True, **changes: Any) -> RealWitness:
+    """A real witness of these moves, with its true distance."""
+    distance = length(spec_norm(norm), SIZES, moves)
+    fields = {"distance": distance, "margin": -1.0 if replayed else 0.25, "predicted": "run", "replayed": replayed}
+    return RealWitness(moves=moves, **{**fields, **changes})
 
 
 def witness_at(point: Point, *, norm: str = "L1", replayed: bool = True) -> Witness:

@@ -42,6 +42,7 @@ class GreedyAttack:
     game: Game
     judge: Judge
     limit: int
+    stop: Callable[[], bool] = lambda: False
     effort: Effort = field(default_factory=Effort)
 
     def find(self) -> Point | None:
@@ -57,6 +58,8 @@ class GreedyAttack:
         """Make the best-ranked move until a point is adversarial, or None at the radius."""
         point = ROOT
         for _ in range(MOST_STEPS):
+            if self.stop():
+                return None
             margin, gradient = self.judge.plain.margin_gradient(point, self.judge.label)
             self.effort.gradients += 1
             candidates = self._candidates(point, gradient)

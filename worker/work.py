@@ -10,15 +10,15 @@ from typing import assert_never
 import numpy as np
 
 from common.errors import ClipError
-from common.game import ROOT, Point
+from common.game import ROOT
 from common.vocab import StopReason, TaskKind
-from common.wire import Attacked, Claim, Explored, Prepared, Witness, run_lengths
-from worker.attack import GreedyAttack
+from common.wire import Attacked, Claim, Explored, Prepared, run_lengths
 from worker.bench import Workbench
 from worker.explore import Task, explore
 from worker.plain import margins
-from worker.replay import replay
+from worker.replay import Source, replay, replay_real
 from worker.tolerances import FLOAT64_BAND
+from worker.upper_bounds import search_upper_bounds
 
 #: Gives the clip's incumbent upper bound (a cost) as of the last beat.
 Incumbent = Callable[[], int | None]
@@ -41,7 +41,7 @@ def carry_out(
         case TaskKind.PREPARE:
             return _prepare(bench, claim)
         case TaskKind.ATTACK:
-            return _attack(bench, claim)
+            return _attack(bench, claim, interrupted)
         case TaskKind.EXPLORE:
             return _explore(bench, claim, incumbent, interrupted)
         case _:
@@ -63,14 +63,22 @@ def _prepare(bench: Workbench, claim: Claim) -> Prepared:
     )
 
 
-def _attack(bench: Workbench, claim: Claim) -> Attacked:
+def _attack(bench: Workbench, claim: Claim, interrupted: Interrupted) -> Attacked:
     if claim.radius_cost is None:
         raise ValueError(f"task {claim.task} attacks a clip that is not prepared")
     game = bench.game(claim.spec, bench.clip(claim))
-    attack = GreedyAttack(game, bench.judge(claim), claim.radius_cost)
-    point = attack.find()
-    witness = None if point is None else _replayed(bench, claim, point)
-    return Attacked(witness=witness, evaluations=attack.effort.evaluations, gradients=attack.effort.gradients)
+    limit = time.monotonic() + bench.settings.task_seconds
+    found = search_upper_bounds(
+        game, bench.judge(claim), claim.spec, claim.radius_cost,
+        lambda: time.monotonic() > limit or interrupted() is not None,
+    )  # fmt: skip
+    source = _source(bench, claim)
+    return Attacked(
+        witness=None if found.grid is None else replay(found.grid, source),
+        real=None if found.real is None else replay_real(found.real.sparse(), source),
+        evaluations=found.effort.evaluations,
+        gradients=found.effort.gradients,
+    )
 
 
 def _explore(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted: Interrupted) -> Explored:
@@ -92,7 +100,7 @@ def _explore(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted: 
         incumbent=incumbent,
         interrupted=stop,
     )
-    witness = None if found.adversarial is None else _replayed(bench, claim, found.adversarial)
+    witness = None if found.adversarial is None else replay(found.adversarial, _source(bench, claim))
     undecided = found.undecided
     if witness is not None and not witness.replayed:
         # The search and the replay disagree on this point: neither a witness nor safe.
@@ -103,10 +111,10 @@ def _explore(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted: 
     )  # fmt: skip
 
 
-def _replayed(bench: Workbench, claim: Claim, point: Point) -> Witness:
+def _source(bench: Workbench, claim: Claim) -> Source:
     if claim.clip_digest is None:
         raise ValueError(f"task {claim.task} has a witness for a clip that is not prepared")
-    return replay(
-        point, video=Path(claim.video), label=claim.label, digest=claim.clip_digest, spec=claim.spec,
+    return Source(
+        video=Path(claim.video), label=claim.label, digest=claim.clip_digest, spec=claim.spec,
         module=bench.model(claim.spec.model).module, max_bytes=bench.settings.max_clip_bytes,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """The game: its canonical tree, exact integer costs, exact counts, and how subtrees are split and enumerated."""
 
 from common.game.blocks import Block, block_of, blocks
-from common.game.costs import cost_of_radius, distance
+from common.game.costs import cost_of_radius, distance, length
 from common.game.counting import PointCounter
 from common.game.split import bisect, cut
 from common.game.tree import ROOT, Game, Point, Subtree, whole
@@ -19,5 +19,6 @@ __all__ = [
     "cost_of_radius",
     "cut",
     "distance",
+    "length",
     "whole",
 ]

@@ -249,6 +249,7 @@ class WitnessRow(Base):
     __table_args__ = (
         CheckConstraint("margin > '-Infinity' AND margin < 'Infinity'", name="margin_finite"),
         CheckConstraint("NOT replayed OR margin < 0", name="replayed_is_adversarial"),
+        _iff("not_replayed_says_why", "replayed", "reason IS NULL"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"))
@@ -258,6 +259,30 @@ class WitnessRow(Base):
     replayed: Mapped[bool]
     margin: Mapped[float] = mapped_column(comment="margin of the replay, in float64 logits")
     predicted: Mapped[str]
+    reason: Mapped[str | None] = mapped_column(comment="why its replay did not confirm it")
+    found_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class RealWitnessRow(Base):
+    """An adversarial real change of the flow, stored as coordinates; only a replayed one bounds MSR."""
+
+    __tablename__ = "real_witnesses"
+    __table_args__ = (
+        Index("ix_real_witnesses_video_id", "video_id"),
+        CheckConstraint("margin > '-Infinity' AND margin < 'Infinity'", name="margin_finite"),
+        CheckConstraint("NOT replayed OR margin < 0", name="replayed_is_adversarial"),
+        CheckConstraint("distance > 0 AND distance < 'Infinity'", name="distance_finite"),
+        _iff("not_replayed_says_why", "replayed", "reason IS NULL"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"))
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"), unique=True, comment="the task that found it")
+    moves: Mapped[list[Any]] = mapped_column(comment="non-zero coordinates as (coordinate, pixels)")
+    distance: Mapped[float] = mapped_column(comment="pixels of the job's norm, rounded up")
+    replayed: Mapped[bool]
+    margin: Mapped[float] = mapped_column(comment="margin of the replay, in float64 logits")
+    predicted: Mapped[str]
+    reason: Mapped[str | None] = mapped_column(comment="why its replay did not confirm it")
     found_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 

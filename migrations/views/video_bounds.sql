@@ -1,6 +1,7 @@
 -- One row a clip: what is known of it. Distances are pixels of the job's norm; NULL is unknown; Infinity: none exists.
--- verdict: open | solved | robust | misclassified | failed. msr_upper holds for real changes as a witness does;
--- msr_lower stays unknown until a continuous or Lipschitz bound is computed, for a grid bound says nothing of it.
+-- verdict: open | solved | robust | misclassified | failed. msr_upper is the least distance of a replayed witness, a
+-- real change or a grid point; msr_lower stays unknown until a continuous or Lipschitz bound is computed, for a grid
+-- bound says nothing of it.
 CREATE VIEW video_bounds AS
 SELECT
     v.job_id,
@@ -30,7 +31,7 @@ SELECT
     NULL::text AS msr_lower_guarantee,
     CASE v.verdict
         WHEN 'failed' THEN NULL
-        ELSE flow_distance(j.spec ->> 'norm', (j.spec ->> 'tau')::double precision, b.upper)
+        ELSE least(flow_distance(j.spec ->> 'norm', (j.spec ->> 'tau')::double precision, b.upper), r.distance)
     END AS msr_upper,
     v.points_explored,
     v.points_needed,
@@ -45,4 +46,7 @@ SELECT
     j.spec -> 'model' ->> 'sha256' AS model_sha256
 FROM videos v
     JOIN jobs j ON j.id = v.job_id
-    LEFT JOIN bounds b ON b.video_id = v.id;
+    LEFT JOIN bounds b ON b.video_id = v.id
+    LEFT JOIN LATERAL (
+        SELECT min(w.distance) AS distance FROM real_witnesses w WHERE w.video_id = v.id AND w.replayed
+    ) r ON true;

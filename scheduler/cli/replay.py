@@ -40,7 +40,7 @@ def replay(job: Job = LATEST, as_json: AsJson = False) -> None:
 
 
 def _shown(row: Row) -> Row:
-    return {key: row[key] for key in ("video", "label", "witness_id", "distance", "predicted", "margin")}
+    return {key: row[key] for key in ("video", "label", "kind", "witness_id", "distance", "predicted", "margin")}
 
 
 def _answers(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
@@ -62,5 +62,5 @@ def _answers(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
 
 def _question(row: Row) -> str:
     names = {"digest": "clip_digest"}
-    keys = ("video", "label", "digest", "point", "cost", "predicted", "spec")
+    keys = ("video", "label", "digest", "point", "cost", "moves", "distance", "predicted", "spec")
     return json.dumps({key: row[names.get(key, key)] for key in keys})

@@ -55,13 +55,16 @@ def latest_moves(engine: Engine, job_id: int, count: int) -> list[Row]:
 
 
 def witness_rows(engine: Engine, job_id: int) -> list[Row]:
-    """The best witness of each clip of a job that has one, by path."""
-    return _read(engine, "SELECT * FROM clip_witnesses WHERE job_id = :job AND best ORDER BY video", job=job_id)
+    """The best grid witness of each clip of a job that has one, by path."""
+    query = "SELECT * FROM clip_witnesses WHERE job_id = :job AND kind = 'grid' AND best ORDER BY video"
+    return _read(engine, query, job=job_id)
 
 
 def all_witness_rows(engine: Engine, job_id: int) -> list[Row]:
     """Every witness of a job's clips, clip by clip, also those that their replay did not confirm."""
-    return _read(engine, "SELECT * FROM clip_witnesses WHERE job_id = :job ORDER BY video, witness_id", job=job_id)
+    return _read(
+        engine, "SELECT * FROM clip_witnesses WHERE job_id = :job ORDER BY video, kind, witness_id", job=job_id
+    )
 
 
 def worker_rows(engine: Engine) -> list[Row]:

@@ -36,11 +36,12 @@ def jobs_table(rows: Sequence[Row]) -> Table:
 def results_table(rows: Sequence[Row]) -> Table:
     """Bounds of a job's clips, distances in pixels."""
     norm = rows[0]["norm"] if rows else ""
-    table = _table("clip", "label", "predicted", "verdict", f">FMSR, px {norm}", "guarantee", ">points", ">seconds")
+    columns = (f">FMSR, px {norm}", "guarantee", ">MSR", ">points", ">seconds")
+    table = _table("clip", "label", "predicted", "verdict", *columns)
     for row in rows:
         table.add_row(
             clip_name(row), escape(row["label"]), escape(row["predicted"] or ""), _verdict(row), bounds(row),
-            row["fmsr_lower_guarantee"] or "", _points(row), f"{row['seconds']:.1f}",
+            row["fmsr_lower_guarantee"] or "", _at_most(row["msr_upper"]), _points(row), f"{row['seconds']:.1f}",
         )  # fmt: skip
     reasons = [_reason(row) for row in rows if row["reason"]]
     if reasons:
@@ -59,10 +60,10 @@ def trace_table(rows: Sequence[Row]) -> Table:
 
 def replay_table(rows: Sequence[Row]) -> Table:
     """Witnesses and what became of them when they were executed again."""
-    table = _table("clip", "label", "predicted", ">px", ">margin", "replay")
+    table = _table("clip", "label", "predicted", "kind", ">px", ">margin", "replay")
     for row in rows:
         table.add_row(
-            clip_name(row), escape(row["label"]), escape(row["predicted"]), distance(row["distance"]),
+            clip_name(row), escape(row["label"]), escape(row["predicted"]), row["kind"], distance(row["distance"]),
             f"{row['margin']:.3g}", "confirmed" if row["problem"] is None else f"[red]{escape(row['problem'])}[/red]",
         )  # fmt: skip
     return table
@@ -102,6 +103,10 @@ def bounds(row: Row) -> str:
     if lower is None and upper is None:
         return "?"
     return f"{distance(lower)} .. {distance(upper)}"
+
+
+def _at_most(pixels: float | None) -> str:
+    return "?" if pixels is None else f"≤ {distance(pixels)}"
 
 
 def distance(pixels: float | None) -> str:

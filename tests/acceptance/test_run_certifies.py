@@ -71,17 +71,26 @@ def test_bounds_are_decided(results):
         # Seven flows of two coordinates, each moved up or down: nothing, one of them, or two.
         assert row["points_total"] == 1 + 14 * 2 + math.comb(14, 2) * 2 * 2
         if row["verdict"] == "solved":
-            assert 0 < row["fmsr_lower"] == row["fmsr_upper"] == row["msr_upper"] <= 46
+            assert 0 < row["fmsr_lower"] == row["fmsr_upper"] <= 46
         else:
-            assert (row["fmsr_lower"], row["fmsr_upper"], row["msr_upper"]) == (46.0, "inf", None)
+            assert (row["fmsr_lower"], row["fmsr_upper"]) == (46.0, "inf")
+            # No grid point within the radius, but perhaps a real change between them.
+            assert row["msr_upper"] is None or 0 < row["msr_upper"] <= 46
             assert row["points_explored"] == row["points_total"]
 
 
 def test_upper_bounds_are_replayed_witnesses(home, results):
-    witnesses = home.query("SELECT v.path, w.cost FROM witnesses w JOIN videos v ON v.id = w.video_id WHERE w.replayed")
+    join = "JOIN videos v ON v.id = w.video_id WHERE w.replayed"
+    witnesses = home.query(f"SELECT v.path, w.cost FROM witnesses w {join}")
+    real = home.query(f"SELECT v.path, w.distance FROM real_witnesses w {join}")
     for row in results:
         costs = [witness["cost"] for witness in witnesses if witness["path"] == row["video"]]
-        assert row["msr_upper"] == (math.sqrt(min(costs)) if costs else None)
+        distances = [witness["distance"] for witness in real if witness["path"] == row["video"]]
+        assert row["fmsr_upper"] == (math.sqrt(min(costs)) if costs else "inf")
+        assert row["msr_upper"] == min([*distances, *(math.sqrt(cost) for cost in costs)], default=None)
+        # A grid point is a real change too, and real changes are seldom worse.
+        assert row["msr_upper"] is None or row["msr_upper"] <= float(row["fmsr_upper"])
+    assert len({row["path"] for row in real}) >= 2
 
 
 def test_the_trace_is_monotone_and_ends_at_the_results(home, results):
@@ -137,8 +146,9 @@ def test_every_witness_is_replayed_again_from_its_video(home, certified):
     done = home.flowcert("replay", "--json")
     assert done.returncode == 0, done.stderr
     replayed = json.loads(done.stdout)
-    stored = home.query("SELECT count(*) AS n FROM witnesses WHERE replayed")[0]["n"]
-    assert len(replayed) == stored > 0
+    count = "(SELECT count(*) FROM witnesses WHERE replayed) + (SELECT count(*) FROM real_witnesses WHERE replayed)"
+    assert len(replayed) == home.query(f"SELECT {count} AS n")[0]["n"]
+    assert {row["kind"] for row in replayed} == {"grid", "real"}
     for row in replayed:
         assert row["problem"] is None
         assert row["margin_again"] == pytest.approx(row["margin"], abs=1e-9)

@@ -29,6 +29,8 @@ INSERT INTO attempts (task_id, attempt, worker_id) VALUES (2, 1, 'w');
 INSERT INTO results (task_id, attempt, worker_id, payload, seconds) VALUES (2, 1, 'w', '{}', 1);
 INSERT INTO witnesses (id, video_id, task_id, point, cost, replayed, margin, predicted)
     VALUES (1, 1, 2, '[]', 7, true, -1, 'run');
+INSERT INTO real_witnesses (id, video_id, task_id, moves, distance, replayed, margin, predicted)
+    VALUES (1, 1, 2, '[[0, 0.5]]', 0.5, true, -1, 'run');
 """
 
 ILLEGAL = {
@@ -88,12 +90,24 @@ ILLEGAL = {
     "ck_results_seconds_finite ": "INSERT INTO results VALUES (1, 1, 'w', '{}', 'NaN', now())",
     "ck_results_seconds_finite  ": "INSERT INTO results VALUES (1, 1, 'w', '{}', -1, now())",
     "pk_results": "INSERT INTO results VALUES (2, 2, 'w', '{}', 1, now())",
-    "ck_witnesses_margin_finite": "UPDATE witnesses SET margin = 'NaN', replayed = false",
+    "ck_witnesses_margin_finite": "UPDATE witnesses SET margin = 'NaN', replayed = false, reason = 'x'",
     "ck_witnesses_margin_finite ": "UPDATE witnesses SET margin = '-Infinity'",
     "ck_witnesses_replayed_is_adversarial": "UPDATE witnesses SET margin = 0",
+    "ck_witnesses_not_replayed_says_why": "UPDATE witnesses SET replayed = false",
+    "ck_witnesses_not_replayed_says_why ": "UPDATE witnesses SET reason = 'x'",
     "uq_witnesses_task_id": (
-        "INSERT INTO witnesses (id, video_id, task_id, point, cost, replayed, margin, predicted)"
-        " VALUES (2, 1, 2, '[]', 1, false, 0, 'run')"
+        "INSERT INTO witnesses (id, video_id, task_id, point, cost, replayed, margin, predicted, reason)"
+        " VALUES (2, 1, 2, '[]', 1, false, 0, 'run', 'x')"
+    ),
+    "ck_real_witnesses_margin_finite": "UPDATE real_witnesses SET margin = 'NaN', replayed = false, reason = 'x'",
+    "ck_real_witnesses_margin_finite ": "UPDATE real_witnesses SET margin = '-Infinity'",
+    "ck_real_witnesses_replayed_is_adversarial": "UPDATE real_witnesses SET margin = 0",
+    "ck_real_witnesses_distance_finite": "UPDATE real_witnesses SET distance = 'Infinity'",
+    "ck_real_witnesses_distance_finite ": "UPDATE real_witnesses SET distance = 0",
+    "ck_real_witnesses_not_replayed_says_why": "UPDATE real_witnesses SET replayed = false",
+    "uq_real_witnesses_task_id": (
+        "INSERT INTO real_witnesses (id, video_id, task_id, moves, distance, replayed, margin, predicted)"
+        " VALUES (2, 1, 2, '[]', 1, true, -1, 'run')"
     ),
     "results is append-only": "UPDATE results SET seconds = 2",
     "results is append-only ": "DELETE FROM results",

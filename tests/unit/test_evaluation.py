@@ -16,6 +16,7 @@ from worker.features import label_regions
 from worker.judge import Call, Judge
 from worker.models import build
 from worker.plain import PlainEvaluator, dense, margins
+from worker.real_margins import RealMargins
 from worker.tolerances import FLOAT32_BAND, FLOAT64_BAND
 
 CPU = torch.device("cpu")
@@ -143,7 +144,7 @@ def test_the_gradient_is_that_of_finite_differences(seed, partition):
         moved = dense([point] * 2 * coordinates, coordinates).astype(np.float64)
         moved[range(coordinates), range(coordinates)] += step
         moved[range(coordinates, 2 * coordinates), range(coordinates)] -= step
-        found = margins(plain.module(plain.manipulated(moved)).numpy(), 1)
+        found = RealMargins(plain, 1).margins(moved * plain.tau)
         differences = (found[:coordinates] - found[coordinates:]) / (2 * step)
         assert np.abs(gradient).max() > 1e-4
         assert gradient == pytest.approx(differences, rel=1e-4, abs=1e-7)

@@ -20,7 +20,7 @@ from worker.bench import Workbench
 from worker.clip import PreparedClip, prepare_clip
 from worker.judge import Call, Judge
 from worker.plain import PlainEvaluator, margins
-from worker.replay import replay
+from worker.replay import Source, replay
 from worker.saliency import influence_of
 
 #: These many games, from this seed, have every norm, caps, and both outcomes.
@@ -38,12 +38,15 @@ class Drawn:
     bench: Workbench
     truth: object
 
-    def replay(self, point):
+    def source(self):
         claim = self.claim
-        return replay(
-            point, video=Path(claim.video), label=claim.label, digest=claim.clip_digest,
+        return Source(
+            video=Path(claim.video), label=claim.label, digest=claim.clip_digest,
             spec=claim.spec, module=self.bench.model(claim.spec.model).module, max_bytes=10_000_000,
         )  # fmt: skip
+
+    def replay(self, point):
+        return replay(point, self.source())
 
     def margin(self, point):
         return float(margins(self.judge.exact.logits([point]), self.judge.label)[0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -19,9 +20,10 @@ from common.errors import FlowcertError
 from common.game import Point
 from common.jobspec import JobSpec, ModelSpec
 from common.settings import Settings
+from common.wire import Moves, RealWitness, Witness
 from worker.models import LoadedModel, load_model
 from worker.numerics import configure_numerics
-from worker.replay import replay
+from worker.replay import Source, replay, replay_real
 
 
 class Question(BaseModel):
@@ -32,8 +34,10 @@ class Question(BaseModel):
     video: str
     label: str
     digest: str
-    point: Point
-    cost: int
+    point: Point | None
+    cost: int | None
+    moves: Moves | None
+    distance: float
     predicted: str
     spec: JobSpec
 
@@ -41,18 +45,24 @@ class Question(BaseModel):
 def answer(question: Question, max_bytes: int) -> dict[str, Any]:
     """Replay one witness; ``problem`` is None when it is adversarial again, at its cost and as the same class."""
     try:
-        found = replay(
-            question.point, video=Path(question.video), label=question.label, digest=question.digest,
-            spec=question.spec, module=_model(question.spec.model.model_dump_json()).module,
-            max_bytes=max_bytes,
+        source = Source(
+            video=Path(question.video), label=question.label, digest=question.digest, spec=question.spec,
+            module=_model(question.spec.model.model_dump_json()).module, max_bytes=max_bytes,
         )  # fmt: skip
+        found: Witness | RealWitness
+        if question.point is not None:
+            found = replay(question.point, source)
+        else:
+            found = replay_real(question.moves or (), source)
     except FlowcertError as error:
         return {"problem": str(error), "margin": None, "predicted": None}
     problem = None
     if not found.replayed:
         problem = f"margin {found.margin:g} is not below zero"
-    elif found.cost != question.cost:
+    elif isinstance(found, Witness) and found.cost != question.cost:
         problem = f"costs {found.cost}, not {question.cost}"
+    elif isinstance(found, RealWitness) and not math.isclose(found.distance, question.distance, rel_tol=1e-9):
+        problem = f"is {found.distance} px away, not {question.distance}"
     elif found.predicted != question.predicted:
         problem = f"predicted as {found.predicted}, not {question.predicted}"
     return {"problem": problem, "margin": found.margin, "predicted": found.predicted}

@@ -110,8 +110,8 @@ def stage(
         )
     steps, tau = steps_of(clip, point), float(spec.tau)
     delta: Array = tau * steps.astype(np.float64)
-    changed = changed_frames(clip, steps, tau)
-    before = _outcome(changed_frames(clip, np.zeros_like(steps), tau), label, spec, module)
+    changed = changed_frames(clip, (steps * tau).astype(np.float64))
+    before = _outcome(changed_frames(clip, np.zeros(steps.shape)), label, spec, module)
     after = _outcome(changed, label, spec, module)
     if after.margin >= 0:
         raise IntegrityError(f"{video}: its witness does not change the prediction here (margin {after.margin:g})")

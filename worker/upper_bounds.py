@@ -1,0 +1,52 @@
+"""Decides how a clip's upper bounds are searched: greedily on the grid, by gradients, and then on the grid again.
+
+Each search starts from what the one before it found, and never ends with anything longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from common.game import Game, Point, distance
+from common.jobspec import JobSpec
+from worker.attack import Effort, GreedyAttack
+from worker.gradient_search import GradientSearch, RealFind
+from worker.grid_search import GridSearch, rounded
+from worker.judge import Judge
+from worker.real_margins import RealMargins
+
+
+@dataclass(frozen=True)
+class UpperBounds:
+    """The shortest adversarial changes found, none of them replayed yet."""
+
+    grid: Point | None
+    real: RealFind | None
+    effort: Effort
+
+
+def search_upper_bounds(game: Game, judge: Judge, spec: JobSpec, limit: int, stop: Callable[[], bool]) -> UpperBounds:
+    """Search grid points that cost at most ``limit`` and real changes within the radius, until ``stop``."""
+    effort = Effort()
+    greedy = GreedyAttack(game, judge, limit, stop, effort).find()
+    gradients = GradientSearch(RealMargins(judge.plain, judge.label), spec.norm, float(spec.radius), stop, effort)
+    real = gradients.find([] if greedy is None else [_pixels(game, greedy, spec)])
+    starts = [] if greedy is None else [greedy]
+    if real is not None:
+        starts += rounded(game, real.moves, float(spec.tau))
+    grid = GridSearch(game, judge, limit, stop, effort).improve(starts)
+    if grid is not None and (real is None or distance(spec.norm, spec.tau, game.cost(grid)) < real.distance):
+        real = gradients.find([_pixels(game, grid, spec)])
+    return UpperBounds(grid, real, effort)
+
+
+def _pixels(game: Game, point: Point, spec: JobSpec) -> npt.NDArray[np.float64]:
+    """A grid point as a real change ``[J]``, in pixels."""
+    moves = np.zeros(len(game.sizes))
+    for coordinate, steps in point:
+        moves[coordinate] = steps * float(spec.tau)
+    return moves
