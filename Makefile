@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself; nothing has to be installed or started by hand.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench venv reference help
+.PHONY: demo test lint bench bench-attack venv reference help
 
 # Where the demo keeps its servers, its clips and their logs; nothing outside this folder is touched.
 DEMO_DIR := build/demo
@@ -24,6 +24,9 @@ lint: venv ## check style, types, import contracts, and that migrations and tabl
 
 bench: venv ## measure points per second; results go to build/bench
 	.venv/bin/python -m benchmarks.points_per_second
+
+bench-attack: venv ## compare upper bounds with other attacks; results go to build/bench
+	.venv/bin/python -m benchmarks.upper_bounds
 
 reference: venv ## write docs/cli.md anew from the command line's own help
 	@mkdir -p build
@@ -58,4 +61,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile

@@ -32,17 +32,19 @@ Rows = npt.NDArray[np.float64]
 #: Most likely other classes that restarts are made against, and restarts from random changes beside those.
 CLASSES, RANDOM = 3, 1
 #: Restarts whose shortest change is refined.
-REFINED = 3
+REFINED = 2
 _ORDER = {Norm.L1: 1, Norm.L2: 2, Norm.LINF: np.inf}
 #: Steps of the restarts, and of the refinement; the greatest weight of the way from the unchanged clip in a step.
-STEPS, REFINEMENTS, MOST_BIAS = 16, 14, 0.3
+STEPS, REFINEMENTS, MOST_BIAS = 24, 30, 0.3
 #: A step goes a little beyond the linearised boundary; a success is pulled back to this share of its length.
 OVERSHOOT, PULL = 1.05, 0.9
 #: Lengths tried at once along a ray, and rounds of it, each within the interval the last one found.
 ALONG, ROUNDS = 8, 3
 #: Step sizes and shortenings tried in a step of the refinement.
-SIZES = (1.0, 0.5, 0.25, 0.1, 0.03)
-SHORTENINGS = (0.1, 0.03, 0.01, 0.003, 0.001)
+SIZES = (1.0, 0.5, 0.2, 0.05)
+SHORTENINGS = (0.1, 0.03, 0.01, 0.003)
+#: Parts of these below which the refinement ends.
+LEAST_REACH = 0.05
 #: In L1, the shares of the changed coordinates of which the least one is taken off all.
 SPARSER = (0.1, 0.25, 0.5, 0.7, 0.85, 0.95)
 #: Changes are followed so many times beyond the limit, for they become shorter.
@@ -154,28 +156,33 @@ class GradientSearch:
         return np.asarray(np.where(adversarial[:, None], pulled, rows + step))
 
     def _refined(self, best: Vector) -> Vector:
-        """Shorten a change along the boundary until no tried step shortens it."""
-        best = self._along(best)
-        for _ in range(REFINEMENTS):
-            if self.stop():
+        """Shorten a change along the boundary; where no tried step does, a quarter of each is tried next."""
+        reach, nearest = 1.0, best
+        for step in range(REFINEMENTS):
+            if self.stop() or reach < LEAST_REACH:
                 break
-            leads, gradients = self._gradients(best[None], np.array([-1]))
-            lead = leads.min(axis=1) - (gradients * best).sum(axis=1)
-            nearest = _to_boundary(gradients, lead, self.norm)[0]
-            length = self._length(best)
-            ways = [best + size * (nearest - best) for size in SIZES]
-            if self.norm is Norm.L1:
-                ways += _sparser(best, ways)
-            tried = [
-                way * (length / max(self._length(way), 1e-30) * (1.0 - shortening))
+            if step == 0 or reach == 1.0:
+                leads, gradients = self._gradients(best[None], np.array([-1]))
+                lead = leads.min(axis=1) - (gradients * best).sum(axis=1)
+                nearest = _to_boundary(gradients, lead, self.norm)[0]
+            shorter = self._shortest(self._tried(best, nearest, reach))
+            reach = 1.0 if shorter is not None else reach / 4.0
+            best = best if shorter is None else self._along(shorter)
+        return best
+
+    def _tried(self, best: Vector, nearest: Vector, reach: float) -> Rows:
+        """Shorter changes on the way to the nearest point of the linearised boundary, ``[B, J]``."""
+        ways = [best + reach * size * (nearest - best) for size in SIZES]
+        if self.norm is Norm.L1:
+            ways += _sparser(best, ways)
+        length = self._length(best)
+        return np.array(
+            [
+                way * (length / max(self._length(way), 1e-30) * (1.0 - reach * shortening))
                 for way in ways
                 for shortening in SHORTENINGS
             ]
-            shorter = self._shortest(np.array(tried))
-            if shorter is None:
-                break
-            best = self._along(shorter)
-        return best
+        )
 
     def _along(self, best: Vector) -> Vector:
         """Shorten an adversarial change along its ray, in an interval whose lower end is not adversarial."""

@@ -37,7 +37,7 @@ class RealMargins:
         The margin is the least of them. Raises NumericalError when a logit is NaN or infinite.
         """
         with torch.no_grad():
-            logits = finite(self._logits(self._tensor(moves)).double().cpu().numpy())
+            logits = finite(self.logits(self._tensor(moves)).double().cpu().numpy())
         return self._leads(logits)
 
     def margins(self, moves: Rows) -> Vector:
@@ -52,7 +52,7 @@ class RealMargins:
         changes = self._tensor(moves).requires_grad_()
         # cuDNN refuses to differentiate recurrent layers in eval mode; its generic path does not.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            logits = self._logits(changes)
+            logits = self.logits(changes)
             leads = self._leads(finite(logits.detach().double().cpu().numpy()))
             against = np.where(classes < 0, leads.argmin(axis=1), classes)
             rows = torch.arange(len(moves), device=changes.device)
@@ -68,7 +68,7 @@ class RealMargins:
     def _tensor(self, moves: Rows) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(moves)).to(self.plain.device, self.plain.dtype)
 
-    def _logits(self, moves: Tensor) -> Tensor:
+    def logits(self, moves: Tensor) -> Tensor:
         """Logits ``[B, C]`` of the whole model under changes ``[B, J]``."""
         frames = self.plain.frames
         change = warp(frames[:-1], self.plain.flow + moves[:, self._index]) - self._unchanged
