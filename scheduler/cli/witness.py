@@ -33,7 +33,7 @@ def witness(job: Job, video: Video, out: Out) -> None:
         clip = find_clip(clip_rows(servers.engine, job_id), video, job_id)
         found = [row for row in witness_rows(servers.engine, job_id) if row["video_id"] == clip["video_id"]]
     if not found:
-        raise InputError("VIDEO", f"{short_name(clip['video'])} has no witness; its verdict is {clip['verdict']}")
+        raise InputError("VIDEO", f"{short_name(clip['video'])} has no witness on the grid; {_instead(clip)}")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -43,6 +43,13 @@ def witness(job: Job, video: Video, out: Out) -> None:
     typer.echo(f"{document['before']['predicted']} becomes {document['after']['predicted']}: {document['strategy']}")
     for file in answer["files"]:
         note(f"written: {file}")
+
+
+def _instead(clip: Row) -> str:
+    """What there is of a clip without a grid witness."""
+    if clip["msr_upper"] is None:
+        return f"its verdict is {clip['verdict']}"
+    return f"a real change of {clip['msr_upper']:.4g} px was found, which flowcert replay executes and nothing draws"
 
 
 def find_clip(rows: list[Row], name: str, job_id: int) -> Row:

@@ -154,6 +154,24 @@ def test_every_witness_is_replayed_again_from_its_video(home, certified):
         assert row["margin_again"] == pytest.approx(row["margin"], abs=1e-9)
 
 
+def test_a_real_witness_that_is_farther_than_stored_fails_the_command(home, certified):
+    halve, double = (f"UPDATE real_witnesses SET distance = distance {how} 2 WHERE id = 1" for how in "/*")
+    with start_stack(home.folder) as stack:
+        engine = open_engine(stack.urls.database_url)
+        with engine.begin() as connection:
+            assert connection.execute(sa.text(halve)).rowcount == 1
+        try:
+            done = home.flowcert("replay", "--json")
+        finally:
+            with engine.begin() as connection:
+                connection.execute(sa.text(double))
+            engine.dispose()
+    assert done.returncode == 1
+    refuted = [row for row in json.loads(done.stdout) if row["problem"] is not None]
+    assert [(row["kind"], row["witness_id"]) for row in refuted] == [("real", 1)]
+    assert re.search("is .* px away, not ", refuted[0]["problem"])
+
+
 @pytest.mark.parametrize(
     ("column", "value", "problem"),
     [("point", "'[[0, 1]]'", "margin .* is not below zero"), ("predicted", "label", "predicted as .*, not ")],

@@ -82,7 +82,7 @@ def test_a_witness_is_drawn_and_told(flowcert, certified, engine, tmp_path):
     assert f"{name}: {best.predicted} by flow {told['moves'][0]['flow']}: " in flowcert("results", job)[1]
     assert " by flow " not in flowcert("results", other)[1]
     name = "/".join(robust.video.parts[-2:])
-    refused(flowcert("witness", other, name, "--out", out), f"VIDEO: {name} has no witness; its verdict is robust")
+    refused(flowcert("witness", other, name, "--out", out), f"VIDEO: {name} has no witness on the grid; ")
     refused(flowcert("witness", job, "no/such.avi", "--out", out), f"VIDEO: job {job} has no clip 'no/such.avi'")
 
 
