@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -99,7 +98,5 @@ def _kept(shelf: OrderedDict[Key, Value], key: Key, most: int, make: Callable[[]
         shelf[key] = make()
         if len(shelf) > most:
             shelf.popitem(last=False)
-            # An evaluator and its callbacks hold each other, and its buffers are too large to wait for the collector.
-            gc.collect()
     shelf.move_to_end(key)
     return shelf[key]

@@ -26,28 +26,27 @@ class ComposedFrames:
     Parameters
     ----------
     labels : region of each pixel, ``[T-1, H, W]``.
-    warped : gives frame t+1 ``[P, 3, H, W]`` when the whole of flow t is changed by pairs of steps ``[P, 2]``.
     device : where its tensors are.
 
     """
 
-    def __init__(
-        self, labels: npt.NDArray[np.int32], warped: Callable[[int, Integers], Tensor], device: torch.device
-    ) -> None:
+    def __init__(self, labels: npt.NDArray[np.int32], device: torch.device) -> None:
         self._labels = labels
-        self._warped = warped
         self._device = device
         self._flow: int | None = None
         self._pairs = np.zeros(0, np.int64)
         self._frames = torch.empty(0)
         self._order = self._sizes = self._first = self._pairs
 
-    def variants(self, t: int, changes: npt.NDArray[np.int16]) -> Tensor:
-        """Frame t+1 ``[U, 3, H, W]`` under changes ``[U, K]`` of flow t, by local coordinate."""
+    def variants(self, t: int, changes: npt.NDArray[np.int16], warped: Callable[[int, Integers], Tensor]) -> Tensor:
+        """Frame t+1 ``[U, 3, H, W]`` under changes ``[U, K]`` of flow t, by local coordinate.
+
+        ``warped`` gives frame t+1 ``[P, 3, H, W]`` when all of flow t is changed by pairs of steps ``[P, 2]``.
+        """
         steps = changes.astype(np.int64).reshape(len(changes), -1, 2)
         # One integer for a pair of steps of 16 bits each; that of no steps is 0.
         pairs = steps[..., 0] << 16 | steps[..., 1] & 0xFFFF
-        self._provide(t, np.union1d(pairs, [0]))
+        self._provide(t, np.union1d(pairs, [0]), warped)
         frames, unchanged = self._frames, int(np.searchsorted(self._pairs, 0))
         variants = frames[unchanged].repeat(len(changes), 1, 1, 1)
         row, region = np.nonzero(pairs)
@@ -63,7 +62,7 @@ class ComposedFrames:
         variants.view(-1)[torch.from_numpy(target).to(self._device) + channels] = picked
         return variants
 
-    def _provide(self, t: int, pairs: Integers) -> None:
+    def _provide(self, t: int, pairs: Integers, warped: Callable[[int, Integers], Tensor]) -> None:
         """Have the warps of flow t by these pairs, sorted; those of before are kept while they are few."""
         if t != self._flow:
             labels = self._labels[t].reshape(-1)
@@ -76,4 +75,4 @@ class ComposedFrames:
         together = np.union1d(pairs, self._pairs)
         self._pairs = together if len(together) <= MOST_KEPT else pairs
         steps = np.stack([self._pairs >> 16, self._pairs.astype(np.int16)], axis=1)
-        self._frames = self._warped(t, steps).contiguous()
+        self._frames = warped(t, steps).contiguous()

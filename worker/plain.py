@@ -73,8 +73,8 @@ class PlainEvaluator:
 
     @cached_property
     def composed(self) -> ComposedFrames:
-        """Variants of the clip's frames."""
-        return ComposedFrames(self.clip.labels, self._uniform, self.device)
+        """What the clip's changed frames are put together with."""
+        return ComposedFrames(self.clip.labels, self.device)
 
     def logits(self, points: Sequence[Point]) -> Logits:
         """Logits ``[B, C]`` of ``B`` grid points; raises NumericalError when one is NaN or infinite."""
@@ -93,7 +93,7 @@ class PlainEvaluator:
         for t in range(len(self.clip.flow)):
             variants, which = np.unique(moves[:, offsets[t] : offsets[t + 1]], axis=0, return_inverse=True)
             if variants.any():
-                changed = self.composed.variants(t, variants)
+                changed = self.variants(t, variants)
                 clips[:, t + 1] = changed[torch.from_numpy(which.reshape(-1)).to(self.device)]
         return clips
 
@@ -116,6 +116,10 @@ class PlainEvaluator:
                 margin = logits[label] - others.max()
                 (gradient,) = torch.autograd.grad(margin, moves)
         return float(margin.detach()), finite(gradient.double().cpu().numpy())
+
+    def variants(self, t: int, changes: npt.NDArray[np.int16]) -> Tensor:
+        """Frame t+1 ``[U, 3, H, W]`` under changes ``[U, K]`` of flow t, by local coordinate."""
+        return self.composed.variants(t, changes, self._uniform)
 
     def _uniform(self, t: int, steps: npt.NDArray[np.int64]) -> Tensor:
         """Frame t+1 ``[P, 3, H, W]`` when every pixel of flow t is changed by the steps ``[P, 2]``."""

@@ -63,10 +63,10 @@ def slow(game: TinyGame) -> TinyGame:
 
 @pytest.fixture
 def crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Crew]:
-    """A scheduler and workers with short leases, whose tasks take about a second."""
+    """A scheduler and workers with short leases, whose tasks take about half a second."""
     urls = {"database_url": database_url, "broker_url": broker_url}
     # Three kills may all meet one task, which must not count as its own fault.
-    settings = {"lease_seconds": LEASE_SECONDS, "beat_seconds": 0.5, "task_seconds": 3, "batch_points": 1}
+    settings = {"lease_seconds": LEASE_SECONDS, "beat_seconds": 0.5, "task_seconds": 1, "batch_points": 1}
     settings["max_attempts"] = 9
     with Crew(engine, urls, tmp_path, **settings) as started:
         yield started

@@ -67,7 +67,7 @@ class FactorisedEvaluator:
         size, (length, inputs) = plain.frames.element_size(), self._base.shape
         states = len(self._recurrence.start)
         self._variants = Variants(
-            max(budget // 2 // (inputs * size), 1), inputs, plain.dtype, plain.device, self._encode, self._offsets
+            max(budget // 2 // (inputs * size), 1), inputs, plain.dtype, plain.device, self._offsets
         )
         # A prefix has the state before each frame and the one after the last.
         capacity = max(budget // 2 // ((length + 1) * states * size), 2)
@@ -157,7 +157,9 @@ class FactorisedEvaluator:
         used = [prefixes[int(index)] for index in np.unique(prefix)]
         kept = self._prefix_rows(used)
         variant = np.zeros(len(block), np.int64)
-        found = self._variants.rows_of([(family, block.coordinate[at], block.value[at]) for family, at in groups])
+        found = self._variants.rows_of(
+            [(family, block.coordinate[at], block.value[at]) for family, at in groups], self._encode
+        )
         for (_, at), rows in zip(groups, found, strict=True):
             variant[at] = rows
         row_of = np.array([kept.get(point, 0) for point in prefixes], np.int64)
@@ -222,7 +224,7 @@ class FactorisedEvaluator:
             coordinate, value = within[-1]
             family = self._last_flow(point), within[:-1], abs(value)
             wanted.append((family, np.array([coordinate]), np.array([value])))
-        variant = np.concatenate(self._variants.rows_of(wanted))
+        variant = np.concatenate(self._variants.rows_of(wanted, self._encode))
         prefix = [(self._states.held(before) or [0])[0] for before, _ in splits]
         flow = [family[0] for family, _, _ in wanted]
         return _Starts(np.array(prefix, np.int64), variant, np.array(flow, np.int64))
@@ -253,7 +255,7 @@ class FactorisedEvaluator:
         most = FRAMES_IN_CACHE if self.plain.device.type == "cpu" else len(changes)
 
         def encode(part: slice) -> Tensor:
-            frames = self.plain.composed.variants(flow, changes[part])
+            frames = self.plain.variants(flow, changes[part])
             return torch.cat([self._project(few) for few in torch.split(frames, most)])
 
         return torch.cat(self._encoding.run(len(changes), encode))

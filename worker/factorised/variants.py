@@ -18,6 +18,8 @@ Integers = npt.NDArray[np.int64]
 Family = tuple[int, Point, int]
 #: Variants of one family: those that add in each coordinate the value, all of the family's size.
 Wanted = tuple[Family, Integers, Integers]
+#: Gives projections ``[U, I]`` for flow ``t`` from its changes, int16 ``[U, K_t]`` by local coordinate.
+Compute = Callable[[int, npt.NDArray[np.int16]], Tensor]
 
 
 class Variants(Slots[Family]):
@@ -25,7 +27,6 @@ class Variants(Slots[Family]):
 
     Parameters
     ----------
-    compute : gives projections ``[U, I]`` for flow ``t`` from its changes, int16 ``[U, K_t]`` by local coordinate.
     offsets : number of the first coordinate of each flow, ``[T]``.
 
     """
@@ -36,18 +37,17 @@ class Variants(Slots[Family]):
         width: int,
         dtype: torch.dtype,
         device: torch.device,
-        compute: Callable[[int, npt.NDArray[np.int16]], Tensor],
         offsets: Integers,
     ) -> None:
         super().__init__(capacity, (width,), dtype, device)
-        self._compute = compute
         self._offsets = offsets
         self._tables: dict[Family, Integers] = {}
 
-    def rows_of(self, wanted: Sequence[Wanted]) -> list[Integers]:
+    def rows_of(self, wanted: Sequence[Wanted], compute: Compute) -> list[Integers]:
         """Rows of variants, for each entry of ``wanted``; computes the missing ones of each flow together.
 
-        Raises TooManyRows when the budget does not hold all their families together.
+        ``compute`` is given here and not kept, so that an evaluator and its variants do not hold each other: their
+        buffers would wait for the collector. Raises TooManyRows when the budget does not hold all their families together.
         """
         places = [2 * (coordinate - self._offsets[family[0]]) + (value < 0) for family, coordinate, value in wanted]
         missing: dict[Family, Integers] = {}
@@ -57,7 +57,7 @@ class Variants(Slots[Family]):
             if rows.min() < 0:
                 missing[family] = np.union1d(missing.get(family, local[:0]), local[rows < 0])
         try:
-            self._fill(missing, {family for family, _, _ in wanted})
+            self._fill(missing, {family for family, _, _ in wanted}, compute)
         except BaseException:
             # What is held must have been computed.
             for family in missing:
@@ -74,14 +74,14 @@ class Variants(Slots[Family]):
             self._tables[family] = table
         return table
 
-    def _fill(self, missing: dict[Family, Integers], needed: Collection[Family]) -> None:
+    def _fill(self, missing: dict[Family, Integers], needed: Collection[Family], compute: Compute) -> None:
         """Compute the missing variants, flow by flow: batches of one family's alone would be small."""
         taken = {family: self.take(family, local.size, needed) for family, local in missing.items()}
         for flow in dict.fromkeys(flow for flow, _, _ in missing):
             families = [family for family in missing if family[0] == flow]
             changes = np.concatenate([self._changes(family, missing[family]) for family in families])
             rows = [row for family in families for row in taken[family]]
-            self.rows[torch.tensor(rows, device=self.rows.device)] = self._compute(flow, changes)
+            self.rows[torch.tensor(rows, device=self.rows.device)] = compute(flow, changes)
         for family, local in missing.items():
             self._table(family)[local] = taken[family]
 
