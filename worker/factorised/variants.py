@@ -47,7 +47,8 @@ class Variants(Slots[Family]):
         """Rows of variants, for each entry of ``wanted``; computes the missing ones of each flow together.
 
         ``compute`` is given here and not kept, so that an evaluator and its variants do not hold each other: their
-        buffers would wait for the collector. Raises TooManyRows when the budget does not hold all their families together.
+        buffers would wait for the collector. Raises TooManyRows when the budget does not hold all their families
+        together.
         """
         places = [2 * (coordinate - self._offsets[family[0]]) + (value < 0) for family, coordinate, value in wanted]
         missing: dict[Family, Integers] = {}
