@@ -29,8 +29,6 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 #: Turns points into JSON-ready lists and back.
 POINT = TypeAdapter(Point)
-#: The same for real changes.
-MOVES: TypeAdapter[Moves] = TypeAdapter(Moves)
 
 
 class _Document(BaseModel):
@@ -98,7 +96,7 @@ class Attacked(_Document):
 
     witness: Witness | None
     real: RealWitness | None = None
-    evaluations: int = Field(ge=0, description="grid points evaluated")
+    evaluations: int = Field(ge=0, description="grid points and real changes evaluated")
     gradients: int = Field(ge=0, description="gradients computed")
 
 

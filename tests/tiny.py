@@ -18,10 +18,15 @@ import numpy as np
 import torch
 
 from common.features import parse_partition
+from common.game import cost_of_radius
 from common.jobspec import FarnebackSpec, JobSpec, ModelSpec, SamplingSpec
+from common.vocab import TaskKind
+from common.wire import Claim
 from tests.oracle import Features, Rules, Truth, brute_force, grid, margins
+from worker.bench import Workbench
 from worker.clip import PreparedClip, load_or_prepare
 from worker.models import build, save_weights
+from worker.replay import Source
 
 #: Points a game may have at most.
 MOST_POINTS = 1500
@@ -38,6 +43,24 @@ class TinyGame:
     video: Path
     label: str
     truth: Truth
+
+
+def claim_of(tiny: TinyGame, bench: Workbench) -> Claim:
+    """The game's attack task, as a worker has it once the clip is prepared."""
+    spec = tiny.spec
+    claim = Claim(
+        task=1, attempt=1, kind=TaskKind.ATTACK, spec=spec, video=str(tiny.video), label=tiny.label,
+        clip_digest=None, radius_cost=cost_of_radius(spec.norm, spec.tau, spec.radius), upper=None,
+    )  # fmt: skip
+    return claim.model_copy(update={"clip_digest": bench.clip(claim).digest})
+
+
+def source_of(claim: Claim, bench: Workbench) -> Source:
+    """What a replay of the task's witnesses starts from."""
+    return Source(
+        video=Path(claim.video), label=claim.label, digest=claim.clip_digest or "", spec=claim.spec,
+        module=bench.model(claim.spec.model).module, max_bytes=MAX_BYTES,
+    )  # fmt: skip
 
 
 def write_video(path: Path, rng: Random, *, frames: int, height: int, width: int) -> None:

@@ -84,9 +84,7 @@ class GradientSearch:
         zero = np.zeros((1, len(self._scale)))
         leads, gradients = self._gradients(zero, np.array([-1]))
         ray = _to_boundary(gradients, leads.min(axis=1), self._geometry)
-        best = self._shortened(
-            np.concatenate([ray * length for length in RAY] + [s[None] * self._scale for s in starts])
-        )
+        best = self._shortened(np.concatenate([ray * times for times in RAY] + [s[None] * self._scale for s in starts]))
         found = sorted(self._restarts(leads[0], best), key=self._length)
         refined = [self._refined(self._along(row)) for row in found[:REFINED]]
         if not refined:
@@ -96,7 +94,7 @@ class GradientSearch:
     @cached_property
     def _scale(self) -> Vector:
         """What a coordinate's pixels are multiplied by, so that the distance is the plain norm, ``[J]``."""
-        sizes = self._sizes
+        sizes = np.array(self.margins.plain.clip.coordinate_sizes, dtype=np.float64)
         match self.norm:
             case Norm.L1:
                 return sizes
@@ -111,10 +109,6 @@ class GradientSearch:
     def _geometry(self) -> Norm:
         """The norm whose shortest ways the restarts take: those of L1 change one coordinate, and lead nowhere."""
         return Norm.L2 if self.norm is Norm.L1 else self.norm
-
-    @cached_property
-    def _sizes(self) -> Vector:
-        return np.array(self.margins.plain.clip.coordinate_sizes, dtype=np.float64)
 
     def _restarts(self, leads: Vector, best: Vector | None) -> list[Vector]:
         """Run all restarts together; return the shortest adversarial change that each met, and ``best``."""
@@ -158,10 +152,10 @@ class GradientSearch:
     def _refined(self, best: Vector) -> Vector:
         """Shorten a change along the boundary; where no tried step does, a quarter of each is tried next."""
         reach, nearest = 1.0, best
-        for step in range(REFINEMENTS):
+        for _ in range(REFINEMENTS):
             if self.stop() or reach < LEAST_REACH:
                 break
-            if step == 0 or reach == 1.0:
+            if reach == 1.0:
                 leads, gradients = self._gradients(best[None], np.array([-1]))
                 lead = leads.min(axis=1) - (gradients * best).sum(axis=1)
                 nearest = _to_boundary(gradients, lead, self.norm)[0]
@@ -175,10 +169,10 @@ class GradientSearch:
         ways = [best + reach * size * (nearest - best) for size in SIZES]
         if self.norm is Norm.L1:
             ways += _sparser(best, ways)
-        length = self._length(best)
+        unchanged = self._length(best)
         return np.array(
             [
-                way * (length / max(self._length(way), 1e-30) * (1.0 - reach * shortening))
+                way * (unchanged / max(self._length(way), 1e-30) * (1.0 - reach * shortening))
                 for way in ways
                 for shortening in SHORTENINGS
             ]

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from common.game import Point, cost_of_radius, length
+from common.game import Point, length
 from common.settings import Settings
-from common.vocab import Norm, TaskKind
-from common.wire import Claim
-from tests.tiny import draw_games
+from common.vocab import Norm
+from tests.tiny import claim_of, draw_games, source_of
 from worker.attack import GreedyAttack
 from worker.bench import Workbench
 from worker.gradient_search import GradientSearch, _to_boundary
@@ -44,19 +43,11 @@ def drawn(tmp_path_factory):
     games = []
     bench = Workbench(Settings(data_dir=folder))
     for tiny in draw_games(Random(SEED), folder, bench.settings.cache_dir, GAMES):
-        spec, limit = tiny.spec, cost_of_radius(tiny.spec.norm, tiny.spec.tau, tiny.spec.radius)
-        claim = Claim(
-            task=1, attempt=1, kind=TaskKind.ATTACK, spec=spec, video=str(tiny.video), label=tiny.label,
-            clip_digest=None, radius_cost=limit, upper=None,
-        )  # fmt: skip
-        clip = bench.clip(claim)
-        judge = bench.judge(claim.model_copy(update={"clip_digest": clip.digest}))
-        source = Source(
-            video=tiny.video, label=tiny.label, digest=clip.digest, spec=spec,
-            module=bench.model(spec.model).module, max_bytes=10_000_000,
-        )  # fmt: skip
-        greedy = GreedyAttack(bench.game(spec, clip), judge, limit).find()
-        games.append(Drawn(RealMargins(judge.plain, judge.label), spec.norm, float(spec.tau), source, greedy))
+        spec, claim = tiny.spec, claim_of(tiny, bench)
+        judge = bench.judge(claim)
+        greedy = GreedyAttack(bench.game(spec, bench.clip(claim)), judge, claim.radius_cost).find()
+        margins, source = RealMargins(judge.plain, judge.label), source_of(claim, bench)
+        games.append(Drawn(margins, spec.norm, float(spec.tau), source, greedy))
     assert {game.norm for game in games} == set(Norm)
     return games
 

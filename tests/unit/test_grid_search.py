@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from common.game import ROOT, Game, cost_of_radius
+from common.game import ROOT, Game
 from common.settings import Settings
-from common.vocab import Norm, TaskKind
-from common.wire import Claim
-from tests.tiny import draw_games
+from common.vocab import Norm
+from tests.tiny import claim_of, draw_games
 from worker.attack import GreedyAttack
 from worker.bench import Workbench
 from worker.grid_search import MOST_POINTS, GridSearch, rounded
@@ -51,14 +50,9 @@ def drawn(tmp_path_factory):
     bench = Workbench(Settings(data_dir=folder))
     games = []
     for tiny in draw_games(Random(SEED), folder, bench.settings.cache_dir, GAMES):
-        spec = tiny.spec
-        claim = Claim(
-            task=1, attempt=1, kind=TaskKind.ATTACK, spec=spec, video=str(tiny.video), label=tiny.label,
-            clip_digest=None, radius_cost=cost_of_radius(spec.norm, spec.tau, spec.radius), upper=None,
-        )  # fmt: skip
-        clip = bench.clip(claim)
-        judge = bench.judge(claim.model_copy(update={"clip_digest": clip.digest}))
-        game = bench.game(spec, clip)
+        spec, claim = tiny.spec, claim_of(tiny, bench)
+        judge = bench.judge(claim)
+        game = bench.game(spec, bench.clip(claim))
         greedy = GreedyAttack(game, judge, claim.radius_cost).find()
         starts = [*([greedy] if greedy else []), *downhill(game, judge, float(spec.tau))]
         games.append(Drawn(game, claim.radius_cost, judge, tiny.truth, starts))

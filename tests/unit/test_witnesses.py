@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from common.errors import ClipError, IntegrityError
-from common.game import ROOT, Game, cost_of_radius, whole
+from common.game import ROOT, Game, whole
 from common.settings import Settings
-from common.vocab import Norm, TaskKind
+from common.vocab import Norm
 from common.wire import Claim
 from tests.enumeration import points
-from tests.tiny import draw_games, write_video
+from tests.tiny import claim_of, draw_games, source_of, write_video
 from worker.attack import GreedyAttack
 from worker.bench import Workbench
 from worker.clip import PreparedClip, prepare_clip
 from worker.judge import Call, Judge
 from worker.plain import PlainEvaluator, margins
-from worker.replay import Source, replay
+from worker.replay import replay
 from worker.saliency import influence_of
 
 #: These many games, from this seed, have every norm, caps, and both outcomes.
@@ -39,11 +39,7 @@ class Drawn:
     truth: object
 
     def source(self):
-        claim = self.claim
-        return Source(
-            video=Path(claim.video), label=claim.label, digest=claim.clip_digest,
-            spec=claim.spec, module=self.bench.model(claim.spec.model).module, max_bytes=10_000_000,
-        )  # fmt: skip
+        return source_of(self.claim, self.bench)
 
     def replay(self, point):
         return replay(point, self.source())
@@ -62,14 +58,17 @@ def drawn(tmp_path_factory):
     bench = Workbench(Settings(data_dir=folder))
     games = []
     for tiny in draw_games(Random(SEED), folder, bench.settings.cache_dir, GAMES):
-        spec = tiny.spec
-        claim = Claim(
-            task=1, attempt=1, kind=TaskKind.ATTACK, spec=spec, video=str(tiny.video), label=tiny.label,
-            clip_digest=None, radius_cost=cost_of_radius(spec.norm, spec.tau, spec.radius), upper=None,
-        )  # fmt: skip
-        clip = bench.clip(claim)
-        claim = claim.model_copy(update={"clip_digest": clip.digest})
-        games.append(Drawn(bench.game(spec, clip), claim.radius_cost, bench.judge(claim), claim, bench, tiny.truth))
+        claim = claim_of(tiny, bench)
+        games.append(
+            Drawn(
+                bench.game(tiny.spec, bench.clip(claim)),
+                claim.radius_cost,
+                bench.judge(claim),
+                claim,
+                bench,
+                tiny.truth,
+            )
+        )
     assert len({game.game.norm for game in games}) == len(Norm)
     assert any(game.game.cap for game in games)
     return games
