@@ -5,20 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from common.errors import InputError
 from common.features import Partition, parse_partition
-from common.vocab import Norm
+from common.vocab import Guarantee, Norm
 
 # Written as decimal text in JSON, so that τ = 0.1 means one tenth on both sides and hashes the same for ever.
-Pixels = Annotated[
+Positive = Annotated[
     Decimal,
     Field(gt=0, allow_inf_nan=False),
     PlainSerializer(lambda d: format(d.normalize(), "f"), return_type=str),
 ]
+Pixels = Positive
+#: A Lipschitz constant of the margin: a number, in logits per pixel of the norm, or the word that has it estimated.
+Lipschitz = Literal["estimated"] | Positive
+#: Fields that came later; a specification without them is the same job as before.
+_LATER_FIELDS = ("continuous", "lipschitz", "heuristic")
 
 
 class _Spec(BaseModel):
@@ -75,20 +88,43 @@ class JobSpec(_Spec):
     tau: Pixels = Field(description="size of an atomic manipulation, in pixels")
     radius: Pixels = Field(description="search radius d, a flow distance in pixels of the norm")
     cap: int | None = Field(default=None, ge=1, le=120, description="greatest |a_j| of any coordinate")
+    continuous: bool = Field(default=False, description="whether to certify a radius for all real changes too")
+    lipschitz: Lipschitz | None = Field(
+        default=None, description="the margin's Lipschitz constant, in logits per pixel of the norm, or 'estimated'"
+    )
+    heuristic: bool = Field(default=False, description="whether the search is guided by h = margin / lipschitz")
 
     @field_validator("features")
     @classmethod
     def _known_partition(cls, text: str) -> str:
         return str(parse_partition(text))
 
+    @model_validator(mode="after")
+    def _heuristic_has_constant(self) -> Self:
+        if self.heuristic and self.lipschitz is None:
+            raise InputError("heuristic", "needs a Lipschitz constant: give --lipschitz a number, or 'estimated'")
+        return self
+
     @property
     def partition(self) -> Partition:
         """The feature partition, parsed."""
         return parse_partition(self.features)
 
+    @property
+    def lipschitz_guarantee(self) -> Guarantee:
+        """What a bound is worth that rests on the job's Lipschitz constant."""
+        return Guarantee.LIPSCHITZ_ESTIMATED if self.lipschitz == "estimated" else Guarantee.LIPSCHITZ_ASSUMED
+
+    @property
+    def search_guarantee(self) -> Guarantee:
+        """What the job's lower bounds on FMSR are worth."""
+        return self.lipschitz_guarantee if self.heuristic else Guarantee.GRID
+
     def digest(self) -> str:
         """SHA-256 of the canonical JSON form: the identity by which a repeated submit resumes."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, allow_nan=False)
+        fields = self.model_dump(mode="json")
+        known = {key: value for key, value in fields.items() if value or key not in _LATER_FIELDS}
+        canonical = json.dumps(known, sort_keys=True, allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -38,6 +38,11 @@ class Settings(BaseSettings):
     task_points: int = Field(
         default=5_000_000, ge=1, description="an explore task stops after so many points and returns what it proved"
     )
+    bound_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="an estimate or bound task stops after so long and returns the best it has found",
+    )
     tick_seconds: float = Field(
         default=1.0,
         gt=0,

@@ -18,6 +18,9 @@ class Guarantee(StrEnum):
 
     WITNESS = "witness"  #: upper bound from a replayed adversarial point
     GRID = "grid"  #: FMSR lower bound by exhaustive exploration with h = 0
+    CONTINUOUS = "continuous"  #: MSR lower bound for all real changes, by sound bound propagation
+    LIPSCHITZ_ESTIMATED = "lipschitz:estimated"  #: rests on a Lipschitz constant from extreme-value statistics
+    LIPSCHITZ_ASSUMED = "lipschitz:assumed"  #: rests on a Lipschitz constant that the user gave
 
 
 class TaskKind(StrEnum):
@@ -25,6 +28,8 @@ class TaskKind(StrEnum):
 
     PREPARE = "prepare"  #: decode, flow, features, prediction
     ATTACK = "attack"  #: search an upper bound
+    ESTIMATE = "estimate"  #: estimate the margin's Lipschitz constant
+    BOUND = "bound"  #: certify a radius for real changes
     EXPLORE = "explore"  #: explore one subtree up to a threshold
 
 
@@ -51,7 +56,7 @@ class VideoStatus(StrEnum):
     """Where a clip is in its life."""
 
     PENDING = "pending"  #: waits for its prepare task
-    PREPARED = "prepared"  #: predicted correctly, waits for its attack task
+    PREPARED = "prepared"  #: predicted correctly; its tasks before exploration come one after the other
     EXPLORING = "exploring"  #: its game tree is being explored
     DONE = "done"  #: finished; the verdict says how
     FAILED = "failed"  #: cannot be certified; the reason is recorded

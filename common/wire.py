@@ -18,7 +18,7 @@ from common.vocab import StopReason, TaskKind
 #: The one Celery task name; it never changes, so that workers of different ages never drop each other's messages.
 TASK_NAME = "flowcert.work"
 #: Version of the claim and result documents below.
-PROTOCOL = 2
+PROTOCOL = 3
 #: The one Celery queue.
 QUEUE = "flowcert"
 
@@ -47,6 +47,9 @@ class Claim(_Document):
     clip_digest: str | None = Field(description="digest of the prepared clip; None before prepare")
     radius_cost: int | None = Field(description="greatest cost within the radius; None before prepare")
     upper: int | None = Field(description="incumbent upper bound, a cost")
+    msr_upper: Finite | None = Field(default=None, description="incumbent upper bound on MSR, in pixels of the norm")
+    lipschitz: Finite | None = Field(default=None, gt=0, description="the margin's Lipschitz constant; None: unknown")
+    points: int | None = Field(default=None, ge=1, description="points after which to return; None: no such limit")
     prefix: PointField | None = None
     first: int | None = None
     last: int | None = None
@@ -96,16 +99,49 @@ class Attacked(_Document):
 
     witness: Witness | None
     real: RealWitness | None = None
+    safe_point: PointField | None = Field(
+        default=None, description="grid point nearest to the real witness, when it is safe"
+    )
     evaluations: int = Field(ge=0, description="grid points and real changes evaluated")
     gradients: int = Field(ge=0, description="gradients computed")
+
+
+class Estimated(_Document):
+    """Result of an estimate task: a Lipschitz constant of the margin by extreme-value statistics."""
+
+    constant: Finite = Field(gt=0, description="what bounds rest on, in logits per pixel of the norm")
+    location: Finite = Field(description="end point of the fitted distribution of greatest slopes")
+    greatest: Finite = Field(ge=0, description="greatest slope sampled, or met on the way to a witness")
+    confidence: Finite = Field(gt=0, lt=1, description="confidence with which location is below constant")
+    fit: Finite = Field(ge=0, le=1, description="p-value of the Kolmogorov-Smirnov test of the fit")
+    samples: int = Field(ge=1, description="gradients sampled in the ball")
+    seed: int = Field(description="seed of the samples")
+
+
+class Bounded(_Document):
+    """Result of a bound task: no real change within ``radius`` makes another class win."""
+
+    radius: Finite = Field(ge=0, description="pixels of the norm; 0 when nothing could be certified")
+    margin_bound: Finite | None = Field(description="lower bound of the margin within the radius; None for no radius")
+    checks: int = Field(ge=0, description="radii tried")
+    stop: StopReason = Field(description="exhausted, or why no greater radius was tried")
+    reason: str | None = Field(description="why nothing was certified; None when something was")
+
+
+class SafePoint(_Document):
+    """A grid point that is not adversarial, and how clearly."""
+
+    point: PointField
+    margin: Finite = Field(gt=0, description="its margin, less what rounding may have added, in logits")
 
 
 class Explored(_Document):
     """Result of an explore task: what it proved about its subtree.
 
     Every point at or before ``position`` (in the order of enumeration; the whole subtree when None) with
-    ``floor ≤ cost < reached`` was evaluated, and none of them is adversarial except ``witness`` at cost ``reached``
-    or above, and none below ``undecided`` was too close to call.
+    ``floor ≤ cost < reached`` was evaluated, or excluded by the job's Lipschitz constant where it is the search's
+    heuristic; and none of those evaluated is adversarial except ``witness`` at cost ``reached`` or above, and none
+    below ``undecided`` was too close to call.
     """
 
     stop: StopReason
@@ -114,11 +150,15 @@ class Explored(_Document):
     reached: int = Field(ge=0, description="threshold in force at the end, a cost")
     undecided: int | None = Field(description="least cost of a point whose margin is too close to zero to call")
     witness: Witness | None
+    closest: SafePoint | None = Field(default=None, description="safe point of the least margin")
 
 
-RESULT_TYPES: dict[TaskKind, type[Prepared | Attacked | Explored]] = {
+Outcome = Prepared | Attacked | Estimated | Bounded | Explored
+RESULT_TYPES: dict[TaskKind, type[Outcome]] = {
     TaskKind.PREPARE: Prepared,
     TaskKind.ATTACK: Attacked,
+    TaskKind.ESTIMATE: Estimated,
+    TaskKind.BOUND: Bounded,
     TaskKind.EXPLORE: Explored,
 }
 

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from common.errors import InputError, IntegrityError
 from common.game import ROOT, Point, PointCounter, cost_of_radius, distance, length, whole
 from common.jobspec import JobSpec
-from common.store.tables import Bound, Job, RealWitnessRow, Task, Video, WitnessRow
+from common.store.tables import Bound, Certificate, Job, RealWitnessRow, Task, Video, WitnessRow
 from common.vocab import TaskKind, TaskState, Verdict, VideoStatus
-from common.wire import Prepared, RealWitness, Witness
+from common.wire import Moves, Prepared, RealWitness, Witness
 from scheduler.bounds import Bounds, refine
 from scheduler.levels import counter_of, points_needed, settled_below
 
@@ -67,7 +67,8 @@ def prepared(session: Session, video: Video, spec: JobSpec, result: Prepared) ->
             f" {spec.norm} for one step of {spec.features}); nothing would be explored",
         )
     video.status = VideoStatus.PREPARED.value
-    session.add(Bound(video_id=video.id, lower=0))
+    video.lipschitz = None if spec.lipschitz in (None, "estimated") else float(spec.lipschitz)
+    session.add(Bound(video_id=video.id, lower=0, lower_guarantee=spec.search_guarantee.value))
     session.add(Task(video_id=video.id, kind=TaskKind.ATTACK.value))
 
 
@@ -87,25 +88,63 @@ def add_witness(session: Session, video: Video, spec: JobSpec, task: Task, witne
         )
     )  # fmt: skip
     if witness.replayed:
+        hold_against(session, video, spec, distance(spec.norm, spec.tau, cost))
         move_bounds(session, video, Bounds(0, cost))
         video.points_needed = Decimal(points_needed(counter, bounds_of(session, video).upper))
 
 
-def add_real_witness(session: Session, video: Video, spec: JobSpec, task: Task, witness: RealWitness) -> None:
-    """Store a real witness, which bounds MSR when it is replayed. Its distance is recomputed, never believed."""
-    sizes = counter_of(video, spec).game.sizes
+def add_real_witness(
+    session: Session, video: Video, spec: JobSpec, task: Task, witness: RealWitness, safe_point: Point | None
+) -> None:
+    """Store a real witness, which bounds MSR when it is replayed. Its distance is recomputed, never believed.
+
+    ``safe_point`` is the grid point nearest to it, when that one is safe.
+    """
+    counter = counter_of(video, spec)
+    sizes = counter.game.sizes
     coordinates = [coordinate for coordinate, _ in witness.moves]
     if coordinates != sorted(set(coordinates)) or not all(0 <= j < len(sizes) for j in coordinates):
         raise IntegrityError(f"task {task.id} reports a real witness of coordinates that its clip's game does not have")
     pixels = length(spec.norm, sizes, witness.moves)
     if pixels == 0 or not math.isclose(pixels, witness.distance, rel_tol=1e-9):
         raise IntegrityError(f"task {task.id} reports a real witness {witness.distance} px away; it is {pixels}")
+    if safe_point is not None:
+        _check_neighbour(spec, counter, task, witness.moves, safe_point)
     session.add(
         RealWitnessRow(
             video_id=video.id, task_id=task.id, moves=[list(move) for move in witness.moves], distance=pixels,
+            safe_point=None if safe_point is None else [list(move) for move in safe_point],
             replayed=witness.replayed, margin=witness.margin, predicted=witness.predicted, reason=_doubt(witness),
         )
     )  # fmt: skip
+    if witness.replayed:
+        hold_against(session, video, spec, pixels)
+
+
+def _check_neighbour(spec: JobSpec, counter: PointCounter, task: Task, moves: Moves, point: Point) -> None:
+    """Raise IntegrityError unless a grid point that is said to be nearest to a real change is."""
+    check_point(counter, task, point)
+    held, tau = dict(point), float(spec.tau)
+    moved = {**dict.fromkeys(held, 0.0), **dict(moves)}
+    if any(abs(pixels - tau * held.get(j, 0)) > tau / 2 * (1 + 1e-9) for j, pixels in moved.items()):
+        raise IntegrityError(f"task {task.id} reports a grid point that is not nearest to its real witness: {point}")
+
+
+def hold_against(session: Session, video: Video, spec: JobSpec, pixels: float) -> None:
+    """Hold an adversarial change so many pixels away against what excludes it; raises IntegrityError if it does.
+
+    A constant that only MSR rests on is let go instead: the views say that it is refuted.
+    """
+    certified = session.scalar(select(func.max(Certificate.radius)).where(Certificate.video_id == video.id))
+    if certified is not None and certified > pixels:
+        raise IntegrityError(f"a witness {pixels:g} px away contradicts the certified radius of {certified:g} px")
+    if spec.heuristic and video.lipschitz is not None and video.margin is not None:
+        excluded = video.margin / video.lipschitz * (1 - 1e-9)
+        if excluded > pixels:
+            raise IntegrityError(
+                f"the Lipschitz constant {video.lipschitz:g} is refuted: it excludes adversarial changes within"
+                f" {excluded:g} px, and a witness is {pixels:g} px away"
+            )
 
 
 def _doubt(witness: Witness | RealWitness) -> str | None:

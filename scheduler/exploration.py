@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from common.errors import IntegrityError
@@ -12,19 +12,10 @@ from common.game import Point, PointCounter, Subtree, bisect, cut, whole
 from common.jobspec import JobSpec
 from common.store.tables import SubtreeRow, Task, Video
 from common.vocab import TaskKind, Verdict, VideoStatus
-from common.wire import POINT, Attacked, Explored
+from common.wire import POINT, Explored
 from scheduler.bounds import Bounds, combine, least
-from scheduler.clips import LIVE, add_real_witness, add_witness, bounds_of, check_point, finish, move_bounds
+from scheduler.clips import LIVE, add_witness, bounds_of, check_point, finish, move_bounds
 from scheduler.levels import LEAST_TASK_POINTS, Level, counter_of, next_level, settled_below
-
-
-def attacked(session: Session, video: Video, spec: JobSpec, task: Task, result: Attacked) -> None:
-    """Take in the attack's witnesses, if any; the first level is begun when the clip is planned."""
-    if result.witness is not None:
-        add_witness(session, video, spec, task, result.witness)
-    if result.real is not None:
-        add_real_witness(session, video, spec, task, result.real)
-    video.status = VideoStatus.EXPLORING.value
 
 
 def explored(session: Session, video: Video, spec: JobSpec, task: Task, result: Explored) -> None:
@@ -36,18 +27,27 @@ def explored(session: Session, video: Video, spec: JobSpec, task: Task, result: 
     subtree = subtree_of(row)
     done, rest = _done_and_left(counter, subtree, result.position, task)
     _check(counter, row, done, result, task)
-    video.points_explored += result.explored
-    if result.witness is not None:
-        add_witness(session, video, spec, task, result.witness)
+    take_points(session, video, spec, task, result)
     lower = result.reached if result.undecided is None else min(result.reached, result.undecided)
     undecided = result.undecided is not None and result.undecided == lower
     if not rest:
         row.lower, row.undecided = lower, undecided
     else:
         row.split = True
-        session.add_all(_row(row, part, lower=lower, undecided=undecided) for part in done)
-        session.add_all(_row(row, part, lower=row.floor, undecided=False) for part in rest)
+        session.add_all(part_of(row, part, lower=lower, undecided=undecided) for part in done)
+        session.add_all(part_of(row, part, lower=row.floor, undecided=False) for part in rest)
     session.flush()
+
+
+def take_points(session: Session, video: Video, spec: JobSpec, task: Task, result: Explored) -> None:
+    """Take in what stands out among the points explored: their number, a witness, and the safe one of least margin."""
+    video.points_explored += result.explored
+    if result.witness is not None:
+        add_witness(session, video, spec, task, result.witness)
+    closest = result.closest
+    if closest is not None and (video.closest_margin is None or closest.margin < video.closest_margin):
+        check_point(counter_of(video, spec), task, closest.point)
+        video.closest_point, video.closest_margin = [list(move) for move in closest.point], closest.margin
 
 
 def subtree_of(row: SubtreeRow) -> Subtree:
@@ -81,7 +81,8 @@ def _check(counter: PointCounter, row: SubtreeRow, done: list[Subtree], result: 
         )
 
 
-def _row(parent: SubtreeRow, part: Subtree, *, lower: int, undecided: bool) -> SubtreeRow:
+def part_of(parent: SubtreeRow, part: Subtree, *, lower: int, undecided: bool) -> SubtreeRow:
+    """A row for a part of another row's subtree, in the same level."""
     return SubtreeRow(
         video_id=parent.video_id, prefix=[list(move) for move in part.prefix], first=part.first, last=part.last,
         floor=parent.floor, threshold=parent.threshold, lower=lower, undecided=undecided,
@@ -118,7 +119,7 @@ def plan(
         )  # fmt: skip
         created += made
         if made == 0:
-            if _live_tasks(session, video):
+            if live_tasks(session, video):
                 break
             _complete_level(session, video, counter, budget)
     return created
@@ -132,7 +133,8 @@ def _most_points(left: int, task_points: int, workers: int) -> int:
     return min(task_points, max(LEAST_TASK_POINTS, task_points // 16, left // (2 * workers)))
 
 
-def _live_tasks(session: Session, video: Video) -> int:
+def live_tasks(session: Session, video: Video) -> int:
+    """Number of a clip's tasks that are not finished."""
     return session.scalar(select(func.count()).where(Task.video_id == video.id, Task.state.in_(LIVE))) or 0
 
 
@@ -144,17 +146,7 @@ def _carve(session: Session, video: Video, counter: PointCounter, room: int, mos
     if video.threshold is None:
         raise ValueError(f"video {video.id} has no level")
     target = least(video.threshold, bounds_of(session, video).upper) or 0
-    busy = select(Task.subtree_id).where(Task.video_id == video.id, Task.state.in_(LIVE), Task.subtree_id.is_not(None))
-    stack = list(
-        session.scalars(
-            select(SubtreeRow)
-            .where(
-                SubtreeRow.video_id == video.id, SubtreeRow.floor == video.floor, ~SubtreeRow.split,
-                SubtreeRow.lower < target, ~SubtreeRow.undecided, SubtreeRow.id.not_in(busy),
-            )
-            .order_by(SubtreeRow.id.desc())
-        )
-    )  # fmt: skip
+    stack = list(session.scalars(open_subtrees(video, target).order_by(SubtreeRow.id.desc())))
     created = 0
     left = sum(counter.between(subtree_of(row), row.floor, target) for row in stack)
     while stack and created < room:
@@ -167,7 +159,7 @@ def _carve(session: Session, video: Video, counter: PointCounter, room: int, mos
             row.lower = target
         elif halves is not None:
             row.split = True
-            parts = [_row(row, half, lower=row.floor, undecided=False) for half in halves]
+            parts = [part_of(row, half, lower=row.floor, undecided=False) for half in halves]
             session.add_all(parts)
             session.flush()
             stack += reversed(parts)
@@ -179,22 +171,41 @@ def _carve(session: Session, video: Video, counter: PointCounter, room: int, mos
     return created
 
 
-def _complete_level(session: Session, video: Video, counter: PointCounter, budget: int) -> None:
-    """Fold a complete level into the clip's lower bound, then begin the next one or end the clip."""
+def open_subtrees(video: Video, target: int) -> Select[SubtreeRow]:
+    """Subtrees of the frontier, in no task, that may hold an adversarial point that costs less than ``target``."""
+    busy = select(Task.subtree_id).where(Task.video_id == video.id, Task.state.in_(LIVE), Task.subtree_id.is_not(None))
+    return select(SubtreeRow).where(
+        SubtreeRow.video_id == video.id, SubtreeRow.floor == video.floor, ~SubtreeRow.split,
+        SubtreeRow.lower < target, ~SubtreeRow.undecided, SubtreeRow.id.not_in(busy),
+    )  # fmt: skip
+
+
+def frontier_bound(session: Session, video: Video) -> tuple[int, bool]:
+    """Least lower bound of the frontier's subtrees, and whether a point that is too close to call holds it there."""
     rows = session.execute(
         select(SubtreeRow.lower, SubtreeRow.undecided).where(
             SubtreeRow.video_id == video.id, SubtreeRow.floor == video.floor, ~SubtreeRow.split
         )
     ).all()
     level = combine(Bounds(lower) for lower, _ in rows)
-    stuck = any(undecided and lower == level.lower for lower, undecided in rows)
-    move_bounds(session, video, Bounds(level.lower if stuck else settled_below(counter, level.lower)))
+    return level.lower, any(undecided and lower == level.lower for lower, undecided in rows)
+
+
+def _complete_level(session: Session, video: Video, counter: PointCounter, budget: int) -> None:
+    """Fold a complete level into the clip's lower bound, then begin the next one or end the clip."""
+    lower, stuck = frontier_bound(session, video)
+    move_bounds(session, video, Bounds(lower if stuck else settled_below(counter, lower)))
     bounds = bounds_of(session, video)
     if stuck and next_level(counter, bounds.lower, bounds.upper) is not None:
-        reason = f"a point of cost {level.lower} has a margin too close to zero to decide"
-        finish(session, video, VideoStatus.DONE, Verdict.OPEN, reason)
+        finish_stuck(session, video, lower)
         return
     _raise_level(session, video, counter, budget)
+
+
+def finish_stuck(session: Session, video: Video, cost: int) -> None:
+    """Leave a clip open whose bounds a point that is too close to call keeps apart."""
+    reason = f"a point of cost {cost} has a margin too close to zero to decide"
+    finish(session, video, VideoStatus.DONE, Verdict.OPEN, reason)
 
 
 def _raise_level(session: Session, video: Video, counter: PointCounter, budget: int) -> None:
@@ -209,10 +220,10 @@ def _raise_level(session: Session, video: Video, counter: PointCounter, budget: 
         reason = f"the next level has {size:,} points; {video.points_explored:,} of {budget:,} are spent"
         finish(session, video, VideoStatus.DONE, Verdict.OPEN, reason)
         return
-    _begin(session, video, counter, following)
+    begin(session, video, counter, following)
 
 
-def _begin(session: Session, video: Video, counter: PointCounter, level: Level) -> None:
+def begin(session: Session, video: Video, counter: PointCounter, level: Level) -> None:
     """Begin a level with the whole game as its only subtree: everything below the floor is proved for all of it."""
     video.floor, video.threshold = level.floor, level.threshold
     tree = whole(counter.game)

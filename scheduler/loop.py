@@ -18,6 +18,7 @@ from common.settings import Settings
 from common.store.tables import Job, Task, Video
 from common.vocab import JobStatus, TaskKind, TaskState, VideoStatus
 from scheduler.announce import choose, live_workers, send
+from scheduler.best_first import plan_best_first
 from scheduler.clips import fail, spec_of
 from scheduler.exclusive import await_work, hold_truth, listen
 from scheduler.exploration import plan
@@ -84,7 +85,11 @@ def _plan_one(session: Session, video: Video, job: Job, **limits: int) -> int:
     """Plan one clip; one whose bounds contradict each other is failed, and every other left alone."""
     try:
         with session.begin_nested():
-            return plan(session, video, spec_of(job), budget=job.budget_points, **limits)
+            spec = spec_of(job)
+            if spec.heuristic:
+                room, workers = limits["room"], limits["workers"]
+                return plan_best_first(session, video, spec, budget=job.budget_points, room=room, workers=workers)
+            return plan(session, video, spec, budget=job.budget_points, **limits)
     except (FlowcertError, DatabaseIntegrityError) as error:
         reason = str(error).splitlines()[0]
         log.warning("clip_quarantined", video=video.path, reason=reason)

@@ -13,9 +13,11 @@ from sqlalchemy.orm import Session
 from common.errors import FlowcertError
 from common.store.tables import Job, Result, Task, Video
 from common.vocab import TaskKind, TaskState
-from common.wire import RESULT_TYPES, Attacked, Explored, Prepared
+from common.wire import RESULT_TYPES, Attacked, Bounded, Estimated, Explored, Prepared
+from scheduler.best_first import explored_best_first
 from scheduler.clips import fail, prepared, spec_of
-from scheduler.exploration import attacked, explored
+from scheduler.exploration import explored
+from scheduler.guarantees import attacked, bounded, estimated
 from scheduler.pace import Pace
 
 log = structlog.get_logger()
@@ -63,8 +65,13 @@ def _apply(session: Session, task: Task, video: Video, result: Result, pace: Pac
             prepared(session, video, spec, document)
         case Attacked():
             attacked(session, video, spec, task, document)
+        case Estimated():
+            estimated(session, video, spec, task, document)
+        case Bounded():
+            bounded(session, video, spec, task, document)
         case Explored():
-            explored(session, video, spec, task, document)
+            fold = explored_best_first if spec.heuristic else explored
+            fold(session, video, spec, task, document)
             pace.observe(video.job_id, document.explored, result.seconds)
         case _:
             assert_never(document)

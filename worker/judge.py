@@ -28,7 +28,8 @@ class Judgement:
     """What became of ``B`` grid points."""
 
     calls: npt.NDArray[np.int8]  #: a :class:`Call` each, ``[B]``
-    margins: npt.NDArray[np.float64]  #: margins as the fast evaluator gave them, in logits, ``[B]``
+    margins: npt.NDArray[np.float64]  #: margins as they were computed, in logits, ``[B]``
+    rounding: npt.NDArray[np.float64]  #: how far from them the true margins may be, in logits, ``[B]``
 
 
 class Judge:
@@ -54,17 +55,17 @@ class Judge:
 
     def judge(self, points: Sequence[Point]) -> Judgement:
         """Call ``B`` points; raises NumericalError when a logit is NaN or infinite."""
-        logits = self.fast.logits(points)
-        calls = self._by_band(logits, FLOAT32_BAND)
-        near = np.flatnonzero(calls == Call.UNDECIDED)
+        found = self._by_band(self.fast.logits(points), FLOAT32_BAND)
+        near = np.flatnonzero(found.calls == Call.UNDECIDED)
         if near.size:
-            calls[near] = self._by_band(self.exact.logits([points[int(i)] for i in near]), FLOAT64_BAND)
-        return Judgement(calls, margins(logits, self.label))
+            exact = self._by_band(self.exact.logits([points[int(i)] for i in near]), FLOAT64_BAND)
+            found.calls[near], found.margins[near], found.rounding[near] = exact.calls, exact.margins, exact.rounding
+        return found
 
-    def _by_band(self, logits: Logits, band: float) -> npt.NDArray[np.int8]:
+    def _by_band(self, logits: Logits, band: float) -> Judgement:
         margin = margins(logits, self.label)
         width = band * (1.0 + np.abs(logits).max(axis=1))
         calls = np.full(len(margin), Call.UNDECIDED, dtype=np.int8)
         calls[margin > width] = Call.SAFE
         calls[margin < -width] = Call.ADVERSARIAL
-        return calls
+        return Judgement(calls, margin, width)

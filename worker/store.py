@@ -11,7 +11,7 @@ from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from common.wire import Attacked, BeatReply, Claim, Explored, Prepared, WorkerInfo
+from common.wire import BeatReply, Claim, Outcome, WorkerInfo
 
 log = structlog.get_logger()
 #: How long a claim or an append waits for a database that is away; its statements may be repeated safely.
@@ -44,7 +44,7 @@ class WorkerStore:
         parameters = {"info": info.model_dump(mode="json"), "task": task, "attempt": attempt}
         return BeatReply.model_validate(self._execute(_BEAT, worker=self._worker, lease=self._lease, **parameters))
 
-    def append(self, claim: Claim, result: Prepared | Attacked | Explored, seconds: float) -> str:
+    def append(self, claim: Claim, result: Outcome, seconds: float) -> str:
         """Append a result; returns ``accepted`` or ``late``."""
         return self._end(claim, payload=result.model_dump(mode="json"), seconds=seconds)
 

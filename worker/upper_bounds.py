@@ -16,7 +16,7 @@ from common.jobspec import JobSpec
 from worker.attack import Effort, GreedyAttack
 from worker.gradient_search import GradientSearch, RealFind
 from worker.grid_search import GridSearch, rounded
-from worker.judge import Judge
+from worker.judge import Call, Judge
 from worker.real_margins import RealMargins
 
 
@@ -26,6 +26,7 @@ class UpperBounds:
 
     grid: Point | None
     real: RealFind | None
+    safe_point: Point | None  #: grid point nearest to the real change, when it is safe
     effort: Effort
 
 
@@ -41,7 +42,19 @@ def search_upper_bounds(game: Game, judge: Judge, spec: JobSpec, limit: int, sto
     grid = GridSearch(game, judge, limit, stop, effort).improve(starts)
     if grid is not None and (real is None or distance(spec.norm, spec.tau, game.cost(grid)) < real.distance):
         real = gradients.find([_pixels(game, grid, spec)])
-    return UpperBounds(grid, real, effort)
+    safe_point = None if real is None else _safe_neighbour(game, judge, real.moves / float(spec.tau), limit)
+    return UpperBounds(grid, real, safe_point, effort)
+
+
+def _safe_neighbour(game: Game, judge: Judge, steps: npt.NDArray[np.float64], limit: int) -> Point | None:
+    """The grid point nearest to an adversarial real change ``[J]``, in steps, when it is of the game and safe.
+
+    Such a point is no misclassification aggregator: the change lies within half a diagonal of it.
+    """
+    point = tuple((int(j), int(a)) for j, a in enumerate(np.rint(steps)) if a != 0)
+    if not game.holds(point) or game.cost(point) > limit:
+        return None
+    return point if judge.judge([point]).calls[0] == Call.SAFE else None
 
 
 def _pixels(game: Game, point: Point, spec: JobSpec) -> npt.NDArray[np.float64]:

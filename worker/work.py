@@ -9,13 +9,17 @@ from typing import assert_never
 
 import numpy as np
 
-from common.errors import ClipError
+from common.errors import ClipError, InputError
 from common.game import ROOT
 from common.vocab import StopReason, TaskKind
-from common.wire import Attacked, Claim, Explored, Prepared, run_lengths
+from common.wire import Attacked, Bounded, Claim, Estimated, Explored, Outcome, Prepared, SafePoint, run_lengths
 from worker.bench import Workbench
-from worker.explore import Task, explore
+from worker.best_first import Heuristic, explore_best_first
+from worker.certify import certified_radius
+from worker.explore import Exploration, Task, explore
+from worker.lipschitz import CONFIDENCE, estimate_lipschitz
 from worker.plain import margins
+from worker.real_margins import RealMargins
 from worker.replay import Source, replay, replay_real
 from worker.tolerances import FLOAT64_BAND
 from worker.upper_bounds import search_upper_bounds
@@ -26,9 +30,7 @@ Incumbent = Callable[[], int | None]
 Interrupted = Callable[[], StopReason | None]
 
 
-def carry_out(
-    bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted: Interrupted
-) -> Prepared | Attacked | Explored:
+def carry_out(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted: Interrupted) -> Outcome:
     """Do what a claim asks for.
 
     Raises
@@ -42,6 +44,10 @@ def carry_out(
             return _prepare(bench, claim)
         case TaskKind.ATTACK:
             return _attack(bench, claim, interrupted)
+        case TaskKind.ESTIMATE:
+            return _estimate(bench, claim, interrupted)
+        case TaskKind.BOUND:
+            return _bound(bench, claim, interrupted)
         case TaskKind.EXPLORE:
             return _explore(bench, claim, incumbent, interrupted)
         case _:
@@ -76,39 +82,83 @@ def _attack(bench: Workbench, claim: Claim, interrupted: Interrupted) -> Attacke
     return Attacked(
         witness=None if found.grid is None else replay(found.grid, source),
         real=None if found.real is None else replay_real(found.real.sparse(), source),
+        safe_point=found.safe_point,
         evaluations=found.effort.evaluations,
         gradients=found.effort.gradients,
     )
 
 
-def _explore(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted: Interrupted) -> Explored:
-    if claim.floor is None or claim.threshold is None:
-        raise ValueError(f"task {claim.task} explores no level")
-    limit = time.monotonic() + bench.settings.task_seconds
+def _estimate(bench: Workbench, claim: Claim, interrupted: Interrupted) -> Estimated:
+    # Fixed by the clip, so that a repeated task finds the same.
+    seed = int((claim.clip_digest or "0")[:8], 16)
+    limit = time.monotonic() + bench.settings.bound_seconds
+    judge = bench.judge(claim)
+    found = estimate_lipschitz(
+        RealMargins(judge.plain, judge.label), claim.spec.norm, float(claim.spec.radius), seed=seed,
+        adversarial=claim.msr_upper, stop=lambda: time.monotonic() > limit or interrupted() is not None,
+    )  # fmt: skip
+    return Estimated(
+        constant=found.constant, location=found.location, greatest=found.greatest, confidence=CONFIDENCE,
+        fit=found.fit, samples=found.samples, seed=seed,
+    )  # fmt: skip
 
-    def stop(points: int) -> StopReason | None:
-        if time.monotonic() > limit:
-            return StopReason.TIME
-        return interrupted() or (StopReason.POINTS if points >= bench.settings.task_points else None)
+
+def _bound(bench: Workbench, claim: Claim, interrupted: Interrupted) -> Bounded:
+    limit = time.monotonic() + bench.settings.bound_seconds
+
+    def stopped() -> StopReason | None:
+        return interrupted() or (StopReason.TIME if time.monotonic() > limit else None)
 
     judge = bench.judge(claim)
-    found = explore(
-        bench.game(claim.spec, bench.clip(claim)),
-        Task(claim.subtree(), claim.floor, claim.threshold),
-        judge,
-        most_batch=judge.fast.batch,
-        incumbent=incumbent,
-        interrupted=stop,
-    )
+    radius = float(claim.spec.radius)
+    upper = radius if claim.msr_upper is None else min(radius, claim.msr_upper)
+    try:
+        found = certified_radius(
+            judge.plain, judge.label, claim.spec.norm, upper=upper, stop=lambda: stopped() is not None
+        )
+    except InputError as error:
+        # The clip is as good as before; only this kind of bound cannot be had.
+        return Bounded(radius=0, margin_bound=None, checks=0, stop=StopReason.EXHAUSTED, reason=error.problem)
+    stop = stopped() or StopReason.EXHAUSTED
+    reason = None if found.radius > 0 else f"no radius was certified in {found.checks} tries ({stop})"
+    margin = found.margin_bound if found.radius > 0 else None
+    return Bounded(radius=found.radius, margin_bound=margin, checks=found.checks, stop=stop, reason=reason)
+
+
+def _explore(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted: Interrupted) -> Explored:
+    found = _exploration(bench, claim, incumbent, interrupted)
     witness = None if found.adversarial is None else replay(found.adversarial, _source(bench, claim))
     undecided = found.undecided
     if witness is not None and not witness.replayed:
         # The search and the replay disagree on this point: neither a witness nor safe.
         undecided = witness.cost if undecided is None else min(undecided, witness.cost)
+    closest = None if found.closest is None else SafePoint(point=found.closest[0], margin=found.closest[1])
     return Explored(
         stop=found.stop, position=found.position, explored=found.explored, reached=found.reached,
-        undecided=undecided, witness=witness,
+        undecided=undecided, witness=witness, closest=closest,
     )  # fmt: skip
+
+
+def _exploration(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted: Interrupted) -> Exploration:
+    if claim.floor is None or claim.threshold is None:
+        raise ValueError(f"task {claim.task} explores no level")
+    limit = time.monotonic() + bench.settings.task_seconds
+    most = min(bench.settings.task_points, claim.points or bench.settings.task_points)
+
+    def stop(points: int) -> StopReason | None:
+        if time.monotonic() > limit:
+            return StopReason.TIME
+        return interrupted() or (StopReason.POINTS if points >= most else None)
+
+    spec, judge = claim.spec, bench.judge(claim)
+    game, task = bench.game(spec, bench.clip(claim)), Task(claim.subtree(), claim.floor, claim.threshold)
+    batch = judge.fast.batch
+    if not spec.heuristic:
+        return explore(game, task, judge, most_batch=batch, incumbent=incumbent, interrupted=stop)
+    if claim.lipschitz is None:
+        raise ValueError(f"task {claim.task} is guided by a Lipschitz constant that is not known")
+    heuristic = Heuristic(spec.norm, float(spec.tau), claim.lipschitz)
+    return explore_best_first(game, task, judge, heuristic, most_batch=batch, incumbent=incumbent, interrupted=stop)
 
 
 def _source(bench: Workbench, claim: Claim) -> Source:

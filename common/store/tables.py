@@ -89,6 +89,9 @@ class Video(Base):
         CheckConstraint("0 <= points_explored AND 0 <= points_needed AND points_needed <= points_total", name="points"),
         CheckConstraint("0 <= floor AND floor < threshold", name="level_in_order"),
         _iff("level_has_threshold", "floor IS NULL", "threshold IS NULL"),
+        CheckConstraint("lipschitz > 0 AND lipschitz < 'Infinity'", name="lipschitz_finite"),
+        CheckConstraint("closest_margin > 0 AND closest_margin < 'Infinity'", name="closest_is_safe"),
+        _iff("closest_has_margin", "closest_point IS NULL", "closest_margin IS NULL"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
@@ -106,6 +109,9 @@ class Video(Base):
     points_needed: Mapped[Decimal | None] = mapped_column(comment="grid points that decide the clip, exact")
     seconds: Mapped[float] = mapped_column(server_default="0", comment="worker time spent, in seconds")
     points_explored: Mapped[int] = mapped_column(server_default="0", comment="grid points evaluated by exploration")
+    lipschitz: Mapped[float | None] = mapped_column(comment="the margin's Lipschitz constant, per pixel of the norm")
+    closest_point: Mapped[list[Any] | None] = mapped_column(comment="explored safe point of the least margin, sparse")
+    closest_margin: Mapped[float | None] = mapped_column(comment="its margin, in logits, rounded down")
     floor: Mapped[int | None] = mapped_column(comment="costs below it were proved by earlier levels")
     threshold: Mapped[int | None] = mapped_column(comment="costs from it on belong to later levels")
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
@@ -119,7 +125,9 @@ class Bound(Base):
     __tablename__ = "bounds"
     __table_args__ = (
         CheckConstraint("0 <= lower AND lower <= upper", name="lower_at_most_upper"),
-        CheckConstraint(f"lower_guarantee = '{Guarantee.GRID}'", name="lower_guarantee_known"),
+        CheckConstraint(
+            "lower_guarantee IN ('grid', 'lipschitz:estimated', 'lipschitz:assumed')", name="lower_guarantee_known"
+        ),
     )
     video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"), primary_key=True)
     lower: Mapped[int] = mapped_column(comment="no adversarial grid point costs less")
@@ -202,6 +210,7 @@ class Task(Base):
     state: Mapped[str] = mapped_column(server_default="ready")
     attempt: Mapped[int] = mapped_column(server_default="0", comment="attempts begun")
     worker_id: Mapped[str | None] = mapped_column(ForeignKey("workers.id"))
+    points: Mapped[int | None] = mapped_column(comment="points after which it returns; NULL: no such limit")
     reason: Mapped[str | None] = mapped_column(comment="why its last attempt failed")
     announced_at: Mapped[datetime | None] = mapped_column(comment="when its message was last sent")
     lease_until: Mapped[datetime | None]
@@ -278,11 +287,55 @@ class RealWitnessRow(Base):
     video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"))
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"), unique=True, comment="the task that found it")
     moves: Mapped[list[Any]] = mapped_column(comment="non-zero coordinates as (coordinate, pixels)")
+    safe_point: Mapped[list[Any] | None] = mapped_column(comment="grid point nearest to it, when that one is safe")
     distance: Mapped[float] = mapped_column(comment="pixels of the job's norm, rounded up")
     replayed: Mapped[bool]
     margin: Mapped[float] = mapped_column(comment="margin of the replay, in float64 logits")
     predicted: Mapped[str]
     reason: Mapped[str | None] = mapped_column(comment="why its replay did not confirm it")
+    found_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class LipschitzEstimate(Base):
+    """A Lipschitz constant of a clip's margin by extreme-value statistics, with what it takes to repeat it."""
+
+    __tablename__ = "lipschitz_estimates"
+    __table_args__ = (
+        Index("ix_lipschitz_estimates_video_id", "video_id"),
+        CheckConstraint("constant > 0 AND constant < 'Infinity' AND constant >= greatest", name="constant_finite"),
+        CheckConstraint("samples > 0 AND 0 < confidence AND confidence < 1", name="samples"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"))
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"), unique=True, comment="the task that estimated it")
+    constant: Mapped[float] = mapped_column(comment="what bounds rest on, in logits per pixel of the norm")
+    location: Mapped[float] = mapped_column(comment="end point of the fitted distribution of greatest slopes")
+    greatest: Mapped[float] = mapped_column(comment="greatest slope sampled, or met on the way to a witness")
+    confidence: Mapped[float] = mapped_column(comment="confidence with which location is below constant")
+    fit: Mapped[float] = mapped_column(comment="p-value of the Kolmogorov-Smirnov test of the fit")
+    samples: Mapped[int] = mapped_column(comment="gradients sampled in the ball")
+    seed: Mapped[int]
+    found_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class Certificate(Base):
+    """A radius within which no real change makes another class win: guarantee ``continuous``."""
+
+    __tablename__ = "certificates"
+    __table_args__ = (
+        Index("ix_certificates_video_id", "video_id"),
+        CheckConstraint("radius >= 0 AND radius < 'Infinity'", name="radius_finite"),
+        CheckConstraint("margin_bound > 0 AND margin_bound < 'Infinity'", name="margin_bound_positive"),
+        _iff("radius_has_margin", "radius > 0", "margin_bound IS NOT NULL"),
+        _iff("no_radius_says_why", "radius = 0", "reason IS NOT NULL"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"))
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"), unique=True, comment="the task that certified it")
+    radius: Mapped[float] = mapped_column(comment="pixels of the job's norm; 0 when nothing could be certified")
+    margin_bound: Mapped[float | None] = mapped_column(comment="lower bound of the margin within it, in logits")
+    checks: Mapped[int] = mapped_column(comment="radii tried")
+    reason: Mapped[str | None] = mapped_column(comment="why nothing was certified")
     found_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 

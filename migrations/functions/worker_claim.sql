@@ -37,6 +37,10 @@ BEGIN
         SELECT jsonb_build_object(
             'task', t.id, 'attempt', t.attempt, 'kind', t.kind, 'spec', j.spec, 'video', v.path, 'label', v.label,
             'clip_digest', v.clip_digest, 'radius_cost', v.radius_cost, 'upper', b.upper,
+            'msr_upper', least(
+                flow_distance(j.spec ->> 'norm', (j.spec ->> 'tau')::double precision, b.upper),
+                (SELECT min(w.distance) FROM real_witnesses w WHERE w.video_id = v.id AND w.replayed)),
+            'lipschitz', v.lipschitz, 'points', t.points,
             'prefix', s.prefix, 'first', s.first, 'last', s.last, 'floor', s.floor, 'threshold', s.threshold)
         FROM tasks t
             JOIN videos v ON v.id = t.video_id

@@ -10,7 +10,22 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from common.errors import FlowcertError
-from scheduler.cli import cancel, db, demo, replay, results, run, serve, status, submit, trace, watch, witness, workers
+from scheduler.cli import (
+    cancel,
+    db,
+    demo,
+    guarantees,
+    replay,
+    results,
+    run,
+    serve,
+    status,
+    submit,
+    trace,
+    watch,
+    witness,
+    workers,
+)
 from scheduler.cli.output import note
 
 #: Exit status of anything a user can put right.
@@ -24,6 +39,7 @@ app.command()(run.run)
 app.command()(status.status)
 app.command()(watch.watch)
 app.command()(results.results)
+app.command()(guarantees.guarantees)
 app.command()(trace.trace)
 app.command()(witness.witness)
 app.command()(replay.replay)

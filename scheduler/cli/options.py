@@ -68,6 +68,18 @@ Budget = Annotated[
     int | None,
     typer.Option(metavar="POINTS", help="Points a clip may cost before it is left open [200000]."),
 ]
+Continuous = Annotated[
+    bool | None,
+    typer.Option("--continuous/--no-continuous", help="Certify a radius for all real changes too [no]."),
+]
+Lipschitz = Annotated[
+    str | None,
+    typer.Option(metavar="L", help="The margin's Lipschitz constant, in logits per pixel, or: estimated."),
+]
+Heuristic = Annotated[
+    bool | None,
+    typer.Option("--heuristic/--no-heuristic", help="Guide the search by margin / L; its bounds rest on L then [no]."),
+]
 
 Job = Annotated[str, typer.Argument(metavar="[JOB]", help="Number of the job, or latest.")]
 AsJson = Annotated[bool, typer.Option("--json", help='Print strict JSON; infinite is "inf", unknown is null.')]

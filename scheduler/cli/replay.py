@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,51 +16,89 @@ from common.settings import Settings
 from scheduler.cli.options import AsJson, Job
 from scheduler.cli.output import listing, note
 from scheduler.cli.servers import open_servers
-from scheduler.report.rows import LATEST, Row, all_witness_rows, find_job
+from scheduler.report.rows import LATEST, Row, certificate_rows, exploration_rows, find_job, replayed_witness_rows
 from scheduler.report.tables import replay_table
 
-#: Exit status when a witness that had been confirmed is not confirmed again.
+#: Exit status when the database says what is not so.
 _CONTRADICTED = 1
 
+Subtrees = Annotated[
+    int, typer.Option("--subtrees", metavar="N", min=0, help="Explored subtrees that are checked, drawn at random.")
+]
+Points = Annotated[int, typer.Option("--points", metavar="N", min=1, help="Points evaluated of each, at most.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of what is drawn at random.")]
 
-def replay(job: Job = LATEST, as_json: AsJson = False) -> None:
-    """Execute every witness of a job again from its raw video; exit 1 when one is not what the database says."""
+
+def replay(
+    job: Job = LATEST, subtrees: Subtrees = 10, points: Points = 20, seed: Seed = 0, as_json: AsJson = False
+) -> None:
+    """Check a job's evidence again, from its raw videos; exit 1 when some is not what the database says.
+
+    Every witness is executed, every certified radius is certified, and of some explored subtrees, drawn at random, some
+    points are evaluated in float64.
+    """
     with open_servers(Settings()) as servers:
-        rows = all_witness_rows(servers.engine, find_job(servers.engine, job))
-    claimed = [row for row in rows if row["replayed"]]
+        job_id = find_job(servers.engine, job)
+        witnesses, refused = replayed_witness_rows(servers.engine, job_id)
+        rows = [
+            *map(_of_witness, witnesses),
+            *map(_of_certificate, certificate_rows(servers.engine, job_id)),
+            *(_of_exploration(row, points, seed) for row in exploration_rows(servers.engine, job_id, subtrees, seed)),
+        ]
     checked: list[Row] = []
-    for number, (row, answer) in enumerate(zip(claimed, _answers(claimed), strict=True), 1):
-        checked.append({**_shown(row), "margin_again": answer["margin"], "problem": answer["problem"]})
-        note(f"{number} of {len(claimed)} witnesses replayed")
+    for number, ((shown, _), answer) in enumerate(zip(rows, _answers([ask for _, ask in rows]), strict=True), 1):
+        again = {"margin_again": answer["margin"], "points": answer["points"], "problem": answer["problem"]}
+        checked.append({**shown, **again})
+        note(f"{number} of {len(rows)} checked")
     listing(checked, replay_table(checked), as_json=as_json)
-    refused, failed = len(rows) - len(claimed), sum(row["problem"] is not None for row in checked)
-    note(f"{len(checked) - failed} of {len(checked)} witnesses confirmed; {refused} never were and bound nothing")
+    failed = sum(row["problem"] is not None for row in checked)
+    note(f"{len(checked) - failed} of {len(checked)} confirmed; {refused} witnesses never were and bound nothing")
     if failed:
         raise typer.Exit(_CONTRADICTED)
 
 
-def _shown(row: Row) -> Row:
-    return {key: row[key] for key in ("video", "label", "kind", "witness_id", "distance", "predicted", "margin")}
+Pair = tuple[Row, Row]
 
 
-def _answers(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Answers of ``worker.entry.replay``, a program of its own, for only workers have torch; one a row, in order."""
-    if not rows:
+def _of_witness(row: Row) -> Pair:
+    """What is shown of a witness, and what is asked about it."""
+    keys = {"grid": ("point", "cost"), "real": ("moves", "distance")}[row["kind"]]
+    ask = {key: row[key] for key in (*keys, "predicted")}
+    return _pair(row, row["kind"], row["witness_id"], row["distance"], row["margin"], ask)
+
+
+def _of_certificate(row: Row) -> Pair:
+    ask = {"radius": row["radius"]}
+    return _pair(row, "certificate", row["certificate_id"], row["radius"], row["margin_bound"], ask)
+
+
+def _of_exploration(row: Row, points: int, seed: int) -> Pair:
+    ask = {key: row[key] for key in ("prefix", "first", "last", "floor", "reached", "position")}
+    ask |= {"limit": row["radius_cost"], "most": points, "seed": seed}
+    return _pair(row, "exploration", row["task_id"], row["distance"], None, ask)
+
+
+def _pair(row: Row, kind: str, number: int, pixels: float, margin: float | None, ask: Row) -> Pair:
+    shown = {
+        "video": row["video"], "label": row["label"], "kind": kind, "id": number, "distance": pixels,
+        "predicted": row["predicted"], "margin": margin,
+    }  # fmt: skip
+    about = {"kind": kind, "video": row["video"], "label": row["label"], "digest": row["clip_digest"]}
+    return shown, {**about, "spec": row["spec"], **ask}
+
+
+def _answers(questions: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """Answers of ``worker.entry.replay``, a program of its own, for only workers have torch; one each, in order."""
+    if not questions:
         return
-    with tempfile.TemporaryFile("w+") as questions, tempfile.TemporaryFile("w+") as said:
-        questions.writelines(_question(row) + "\n" for row in rows)
-        questions.seek(0)
+    with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as said:
+        asked.writelines(json.dumps(question) + "\n" for question in questions)
+        asked.seek(0)
         command = [sys.executable, "-m", "worker.entry.replay"]
-        with subprocess.Popen(command, stdin=questions, stdout=subprocess.PIPE, stderr=said, text=True) as process:
+        with subprocess.Popen(command, stdin=asked, stdout=subprocess.PIPE, stderr=said, text=True) as process:
             for line in process.stdout or ():
                 yield json.loads(line)
         if process.returncode:
             said.seek(0)
             lines = [line.strip() for line in said if line.strip()] or [f"status {process.returncode}"]
             raise ServerError(f"the replay ended early: {lines[-1]}")
-
-
-def _question(row: Row) -> str:
-    names = {"digest": "clip_digest"}
-    keys = ("video", "label", "digest", "point", "cost", "moves", "distance", "predicted", "spec")
-    return json.dumps({key: row[names.get(key, key)] for key in keys})

@@ -30,6 +30,9 @@ def run(
     tau: options.Tau = None,
     radius: options.Radius = None,
     cap: options.Cap = None,
+    continuous: options.Continuous = None,
+    lipschitz: options.Lipschitz = None,
+    heuristic: options.Heuristic = None,
     budget: options.Budget = None,
 ) -> None:
     """Submit a job and work on it here until it is done; print its results."""

@@ -30,6 +30,9 @@ def submit(
     tau: options.Tau = None,
     radius: options.Radius = None,
     cap: options.Cap = None,
+    continuous: options.Continuous = None,
+    lipschitz: options.Lipschitz = None,
+    heuristic: options.Heuristic = None,
     budget: options.Budget = None,
 ) -> None:
     """Make a job, or resume the one with the same specification; print its number.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from common.errors import InputError
 from common.features import parse_partition
-from common.jobspec import Pixels, first_problem
+from common.jobspec import Lipschitz, Pixels, first_problem
 from common.vocab import Norm
 
 #: Points a clip may cost before it is left open, unless the user says otherwise.
@@ -47,12 +48,27 @@ class JobConfig(BaseModel):
     tau: Pixels
     radius: Pixels
     cap: int | None = Field(default=None, ge=1, le=120)
+    continuous: bool = False
+    lipschitz: Lipschitz | None = None
+    heuristic: bool = False
     budget: int = Field(default=DEFAULT_BUDGET, ge=1, lt=2**63)
 
     @field_validator("features")
     @classmethod
     def _known_partition(cls, text: str) -> str:
         return str(parse_partition(text))
+
+    @field_validator("lipschitz", mode="before")
+    @classmethod
+    def _constant_or_word(cls, given: Any) -> Any:
+        try:
+            positive = given in (None, "estimated") or 0 < Decimal(str(given)) < Decimal("Infinity")
+        except InvalidOperation:
+            positive = False
+        if not positive:
+            problem = f"is neither 'estimated' nor a positive number of logits per pixel (given: {given!r})"
+            raise InputError("lipschitz", problem)
+        return given
 
     @field_validator("only", mode="before")
     @classmethod

@@ -36,7 +36,7 @@ def check_model(request: JobRequest, weights: Path) -> ModelAnswer:
     height, width = config.height_width or (None, None)
     question = {
         "name": config.model, "weights": str(weights), "args": config.model_args, "classes": config.classes,
-        "frames": config.frames, "height": height, "width": width,
+        "frames": config.frames, "height": height, "width": width, "continuous": config.continuous,
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "worker.entry.check_model"],

@@ -45,6 +45,9 @@ def build_spec(request: JobRequest) -> JobSpec:
             tau=config.tau,
             radius=config.radius,
             cap=config.cap,
+            continuous=config.continuous,
+            lipschitz=config.lipschitz,
+            heuristic=config.heuristic,
         )  # fmt: skip
         check_game(spec)
     except (ValidationError, InputError) as error:

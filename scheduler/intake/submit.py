@@ -15,6 +15,7 @@ from common.store.tables import Job, Task, Video
 from common.vocab import JobStatus, TaskKind, TaskState, Verdict, VideoStatus
 from scheduler.clips import LIVE
 from scheduler.exclusive import hold_truth, wake_leader
+from scheduler.guarantees import go_on
 from scheduler.intake.dataset import FoundClip
 
 #: Clips inserted by one statement.
@@ -51,7 +52,7 @@ def submit(engine: Engine, spec: JobSpec, clips: Sequence[FoundClip], budget: in
             session.add(job)
             session.flush()
         reopened = _reopen(session, job, budget) if budget > job.budget_points else 0
-        resumed = _resume_cancelled(session, job.id)
+        resumed = _resume_cancelled(session, job.id, spec)
         retried = _retry_failed(session, job.id, clips)
         added = _add(session, job.id, clips)
         _schedule_prepare(session, job.id)
@@ -97,7 +98,7 @@ def _reopen(session: Session, job: Job, budget: int) -> int:
     return _update(session, job.id, is_open, status=VideoStatus.EXPLORING.value, reason=None, finished_at=None)
 
 
-def _resume_cancelled(session: Session, job_id: int) -> int:
+def _resume_cancelled(session: Session, job_id: int, spec: JobSpec) -> int:
     """Put cancelled clips back where they were; their frontier is kept, and planned again by the scheduler."""
     cancelled = Video.status == VideoStatus.CANCELLED
     waiting = _update(
@@ -110,6 +111,13 @@ def _resume_cancelled(session: Session, job_id: int) -> int:
     # What is left was prepared but not attacked.
     prepared = _update(session, job_id, cancelled, status=VideoStatus.PREPARED.value, finished_at=None)
     _schedule(session, job_id, VideoStatus.PREPARED, TaskKind.ATTACK)
+    for video in session.scalars(
+        select(Video).where(
+            Video.job_id == job_id, Video.status == VideoStatus.EXPLORING, Video.threshold.is_(None)
+        )
+    ):  # fmt: skip
+        # Attacked, but not explored yet: something that comes in between may be missing.
+        go_on(session, video, spec)
     return waiting + exploring + prepared
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ _EXACT = ("points_total", "points_needed")
 _INTEGERS = ("job_id", "video_id", "points_explored", "lower_cost", "upper_cost")
 _DOUBLES = (
     "tau", "radius", "fmsr_lower", "fmsr_upper", "msr_lower", "msr_upper", "seconds", "margin",
+    "certified_radius", "lipschitz", "within_constant", "half_diagonal", "error_bound",
 )  # fmt: skip
+_BOOLEANS = ("constant_refuted",)
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -25,7 +28,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
-            writer.writerows({key: plain(value) for key, value in row.items()} for row in rows)
+            writer.writerows({key: plain(_flat(value)) for key, value in row.items()} for row in rows)
     except OSError as error:
         raise InputError("--csv", f"{path}: cannot be written ({error.strerror})") from error
 
@@ -47,8 +50,15 @@ def write_parquet(rows: Sequence[Row], path: Path) -> None:
 def _arrow_type(pa: Any, name: str) -> Any:
     if name in _INTEGERS:
         return pa.int64()
+    if name in _BOOLEANS:
+        return pa.bool_()
     return pa.float64() if name in _DOUBLES else pa.string()
 
 
 def _arrow_value(name: str, value: Any) -> Any:
-    return str(int(value)) if name in _EXACT and value is not None else value
+    return str(int(value)) if name in _EXACT and value is not None else _flat(value)
+
+
+def _flat(value: Any) -> Any:
+    """Points are written as JSON: neither file has lists."""
+    return json.dumps(value) if isinstance(value, list) else value

@@ -43,6 +43,11 @@ def clip_rows(engine: Engine, job_id: int) -> list[Row]:
     return _read(engine, "SELECT * FROM video_bounds WHERE job_id = :job ORDER BY video, video_id", job=job_id)
 
 
+def guarantee_rows(engine: Engine, job_id: int) -> list[Row]:
+    """Every route to a lower bound of a job's clips, clip by clip."""
+    return _read(engine, "SELECT * FROM video_guarantees WHERE job_id = :job", job=job_id)
+
+
 def trace_rows(engine: Engine, job_id: int) -> list[Row]:
     """Every move of a bound of a job's clips, in order of time."""
     return _read(engine, "SELECT * FROM bound_trace WHERE job_id = :job ORDER BY at, video_id", job=job_id)
@@ -60,11 +65,24 @@ def witness_rows(engine: Engine, job_id: int) -> list[Row]:
     return _read(engine, query, job=job_id)
 
 
-def all_witness_rows(engine: Engine, job_id: int) -> list[Row]:
-    """Every witness of a job's clips, clip by clip, also those that their replay did not confirm."""
-    return _read(
-        engine, "SELECT * FROM clip_witnesses WHERE job_id = :job ORDER BY video, kind, witness_id", job=job_id
-    )
+def replayed_witness_rows(engine: Engine, job_id: int) -> tuple[list[Row], int]:
+    """Witnesses of a job's clips that their replay confirmed, clip by clip; and how many it did not confirm."""
+    query = "SELECT * FROM clip_witnesses WHERE job_id = :job ORDER BY video, kind, witness_id"
+    rows = _read(engine, query, job=job_id)
+    confirmed = [row for row in rows if row["replayed"]]
+    return confirmed, len(rows) - len(confirmed)
+
+
+def certificate_rows(engine: Engine, job_id: int) -> list[Row]:
+    """Certified radii of a job's clips, clip by clip."""
+    query = "SELECT * FROM clip_certificates WHERE job_id = :job ORDER BY video, certificate_id"
+    return _read(engine, query, job=job_id)
+
+
+def exploration_rows(engine: Engine, job_id: int, count: int, seed: int) -> list[Row]:
+    """Up to ``count`` explore results of a job, drawn at random; the same seed draws the same."""
+    query = "SELECT * FROM clip_explorations WHERE job_id = :job ORDER BY md5(task_id || ':' || :seed) LIMIT :count"
+    return _read(engine, query, job=job_id, count=count, seed=str(seed))
 
 
 def worker_rows(engine: Engine) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -36,12 +37,13 @@ def jobs_table(rows: Sequence[Row]) -> Table:
 def results_table(rows: Sequence[Row]) -> Table:
     """Bounds of a job's clips, distances in pixels."""
     norm = rows[0]["norm"] if rows else ""
-    columns = (f">FMSR, px {norm}", "guarantee", ">MSR", ">points", ">seconds")
+    columns = (f">FMSR, px {norm}", "guarantee", ">MSR", "guarantee", ">points", ">seconds")
     table = _table("clip", "label", "predicted", "verdict", *columns)
     for row in rows:
         table.add_row(
             clip_name(row), escape(row["label"]), escape(row["predicted"] or ""), _verdict(row), bounds(row),
-            row["fmsr_lower_guarantee"] or "", _at_most(row["msr_upper"]), _points(row), f"{row['seconds']:.1f}",
+            row["fmsr_lower_guarantee"] or "", msr_bounds(row), row["msr_lower_guarantee"] or "", _points(row),
+            f"{row['seconds']:.1f}",
         )  # fmt: skip
     reasons = [_reason(row) for row in rows if row["reason"]]
     if reasons:
@@ -52,19 +54,34 @@ def results_table(rows: Sequence[Row]) -> Table:
 
 def trace_table(rows: Sequence[Row]) -> Table:
     """Moves of bounds, in order of time."""
-    table = _table(">seconds", "clip", ">FMSR, px")
+    table = _table(">seconds", "clip", ">FMSR, px", "guarantee")
     for row in rows:
-        table.add_row(f"{row['seconds_since_submit']:.2f}", clip_name(row), bounds(row))
+        table.add_row(
+            f"{row['seconds_since_submit']:.2f}", clip_name(row), bounds(row), row["fmsr_lower_guarantee"]
+        )  # fmt: skip
+    return table
+
+
+def guarantees_table(rows: Sequence[Row]) -> Table:
+    """Lower bounds, route by route."""
+    norm = rows[0]["norm"] if rows else ""
+    table = _table("clip", "measure", "route", "guarantee", f">at least, px {norm}", ">at most", "remark")
+    for row in rows:
+        table.add_row(
+            clip_name(row), row["measure"], row["route"], row["guarantee"] or "", at_least(row["lower"]),
+            at_most(row["upper"]), escape(row["remark"] or ""),
+        )  # fmt: skip
     return table
 
 
 def replay_table(rows: Sequence[Row]) -> Table:
-    """Witnesses and what became of them when they were executed again."""
-    table = _table("clip", "label", "predicted", "kind", ">px", ">margin", "replay")
+    """Evidence and what became of it when it was checked again."""
+    table = _table("clip", "label", "predicted", "kind", ">px", ">margin", ">points", "replay")
     for row in rows:
         table.add_row(
             clip_name(row), escape(row["label"]), escape(row["predicted"]), row["kind"], distance(row["distance"]),
-            f"{row['margin']:.3g}", "confirmed" if row["problem"] is None else f"[red]{escape(row['problem'])}[/red]",
+            "" if row["margin_again"] is None else f"{row['margin_again']:.3g}", "" if row["points"] is None else
+            f"{row['points']:,}", "confirmed" if row["problem"] is None else f"[red]{escape(row['problem'])}[/red]",
         )  # fmt: skip
     return table
 
@@ -102,11 +119,15 @@ def bounds(row: Row) -> str:
         return f"= {distance(lower)}"
     if lower is None and upper is None:
         return "?"
-    return f"{distance(lower)} .. {distance(upper)}"
+    return f"{at_least(lower)} .. {at_most(upper)}"
 
 
-def _at_most(pixels: float | None) -> str:
-    return "?" if pixels is None else f"≤ {distance(pixels)}"
+def msr_bounds(row: Row) -> str:
+    """The same of its MSR."""
+    lower, upper = row["msr_lower"], row["msr_upper"]
+    if lower is None:
+        return "?" if upper is None else f"≤ {at_most(upper)}"
+    return f"{at_least(lower)} .. {at_most(upper)}"
 
 
 def distance(pixels: float | None) -> str:
@@ -114,6 +135,24 @@ def distance(pixels: float | None) -> str:
     if pixels is None:
         return "?"
     return "∞" if math.isinf(pixels) else f"{pixels:.4g}"
+
+
+def at_least(pixels: float | None) -> str:
+    """A lower bound with four significant digits, rounded down: a digit that rounding adds would be a claim."""
+    return _rounded(pixels, ROUND_FLOOR)
+
+
+def at_most(pixels: float | None) -> str:
+    """An upper bound with four significant digits, rounded up."""
+    return _rounded(pixels, ROUND_CEILING)
+
+
+def _rounded(pixels: float | None, direction: str) -> str:
+    if pixels is None or math.isinf(pixels) or pixels == 0:
+        return distance(pixels)
+    exact = Decimal(pixels)
+    digits = Decimal((0, (1,), exact.adjusted() - 3))
+    return distance(float(exact.quantize(digits, direction)))
 
 
 def _points(row: Row) -> str:

@@ -168,7 +168,7 @@ def test_a_real_witness_that_is_farther_than_stored_fails_the_command(home, cert
             engine.dispose()
     assert done.returncode == 1
     refuted = [row for row in json.loads(done.stdout) if row["problem"] is not None]
-    assert [(row["kind"], row["witness_id"]) for row in refuted] == [("real", 1)]
+    assert [(row["kind"], row["id"]) for row in refuted] == [("real", 1)]
     assert re.search("is .* px away, not ", refuted[0]["problem"])
 
 
@@ -203,5 +203,5 @@ def test_a_witness_that_does_not_replay_is_named_and_fails_the_command(home, cer
             engine.dispose()
     assert done.returncode == 1
     refuted = [row for row in json.loads(done.stdout) if row["problem"] is not None]
-    assert [row["witness_id"] for row in refuted] == [found.id]
+    assert [row["id"] for row in refuted] == [found.id]
     assert re.search(problem, refuted[0]["problem"])

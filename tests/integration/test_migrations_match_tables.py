@@ -39,7 +39,7 @@ def test_the_database_enforces_every_declared_check(engine: sa.Engine) -> None:
 
 def test_the_revisions_can_be_undone(engine: sa.Engine) -> None:
     with engine.begin() as connection:
-        for file in object_files():
+        for file in reversed(object_files()):
             if file.parent.name == "views":
                 connection.execute(sa.text(f"DROP VIEW {file.stem}"))
         command.downgrade(alembic_config(connection), "base")

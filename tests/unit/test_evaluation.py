@@ -186,7 +186,9 @@ def test_only_points_near_the_border_are_decided_in_float64():
     judgement = Judge(fast, plain, 0).judge([safe, near, adversarial, tie])
     assert list(judgement.calls) == [Call.SAFE, Call.ADVERSARIAL, Call.ADVERSARIAL, Call.UNDECIDED]
     assert plain.asked == [near, tie]
-    assert list(judgement.margins) == [1.0, FLOAT32_BAND / 2, -1.0, -FLOAT32_BAND / 2]
+    # What was decided in float64 has that margin, and less doubt.
+    assert list(judgement.margins) == [1.0, -FLOAT64_BAND * 2, -1.0, FLOAT64_BAND / 2]
+    assert list(judgement.rounding > FLOAT64_BAND * 3) == [True, False, True, False]
 
 
 def test_large_logits_widen_the_bands():

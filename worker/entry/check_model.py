@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import FlowcertError, InputError
 from common.jobspec import ModelSpec, SamplingSpec, first_problem
+from worker.certify import supports
 from worker.models import WeightsInfo, check_forward, find_factory, inspect_weights, load_model
 from worker.numerics import configure_numerics
 
@@ -30,6 +31,7 @@ class _Question(BaseModel):
     frames: int | None
     height: int | None
     width: int | None
+    continuous: bool
 
 
 def check(text: str) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def check(text: str) -> dict[str, Any]:
         question = _Question.model_validate_json(text)
         # Asked first: of a misspelt model, the weights could only say that they were saved for another.
         find_factory(question.name)
-        info = inspect_weights(**dict(question))
+        info = inspect_weights(**question.model_dump(exclude={"continuous"}))
         sampling = _sampling(question, info)
         spec = ModelSpec(
             name=question.name,
@@ -49,7 +51,11 @@ def check(text: str) -> dict[str, Any]:
         )
     except ValidationError as error:
         raise first_problem(error) from error
-    check_forward(load_model(spec, torch.device("cpu")), sampling)
+    model = load_model(spec, torch.device("cpu"))
+    check_forward(model, sampling)
+    refused = supports(model.module) if question.continuous else None
+    if refused is not None:
+        raise InputError("continuous", refused)
     sizes = {"frames": sampling.frames, "height": sampling.height, "width": sampling.width}
     return {"sha256": info.sha256, "classes": spec.classes, "args": info.args, **sizes}
 
