@@ -59,7 +59,7 @@ def _check(counter: PointCounter, row: SubtreeRow, result: Explored, task: Task)
 
 
 def split(session: Session, counter: PointCounter, row: SubtreeRow) -> list[SubtreeRow]:
-    """Replace a subtree by two halves of the points near its bound; a subtree of a single point stays."""
+    """Replace a subtree by two halves of the points near its bound; returns those with points, itself if it is one."""
     subtree = subtree_of(row)
     # Points near the bound are those that are looked at next; where there are none, all of them count.
     near = min(row.lower + 1, row.threshold)
@@ -68,10 +68,12 @@ def split(session: Session, counter: PointCounter, row: SubtreeRow) -> list[Subt
     if halves is None:
         return [row]
     row.split = True
-    parts = [part_of(row, half, lower=row.lower, undecided=False) for half in halves]
+    # A half without a point below the threshold is proved by the count itself.
+    lowers = [row.lower if counter.between(half, 0, row.threshold) else row.threshold for half in halves]
+    parts = [part_of(row, half, lower=lower, undecided=False) for half, lower in zip(halves, lowers, strict=True)]
     session.add_all(parts)
     session.flush()
-    return parts
+    return [part for part in parts if part.lower < part.threshold]
 
 
 def plan_best_first(session: Session, video: Video, spec: JobSpec, *, budget: int, room: int, workers: int) -> int:
@@ -103,9 +105,9 @@ def _enough(session: Session, counter: PointCounter, rows: list[SubtreeRow], wan
     whole: list[SubtreeRow] = []
     while rows and len(rows) + len(whole) < wanted:
         parts = split(session, counter, rows[0])
-        if len(parts) == 1:
-            whole.append(rows[0])
-        rows = rows[1:] + (parts if len(parts) > 1 else [])
+        if parts == [rows[0]]:
+            whole += parts
+        rows = rows[1:] + (parts if parts != [rows[0]] else [])
     return whole + rows
 
 

@@ -61,7 +61,20 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
     """Engine of the scheduler and the command line on a database at head that nobody has used."""
     opened = open_engine(database_url)
     yield opened
+    with opened.connect() as connection:
+        contradictions = _contradictions(connection)
     opened.dispose()
+    assert not contradictions, "bounds contradict each other"
+
+
+def _contradictions(connection: sa.Connection) -> list[object]:
+    """Clips whose bounds cannot all be true; none, whatever a test did to its jobs."""
+    if not sa.inspect(connection).has_table("video_bounds"):
+        return []
+    query = (
+        "SELECT * FROM video_bounds WHERE msr_lower > msr_upper OR fmsr_lower > fmsr_upper OR msr_upper > fmsr_upper"
+    )
+    return [dict(row) for row in connection.execute(sa.text(query)).mappings()]
 
 
 @pytest.fixture

@@ -14,7 +14,18 @@ from common.settings import Settings
 from common.store.engine import open_worker_engine
 from common.store.tables import Bound, Task, Video
 from common.vocab import StopReason, TaskState
-from common.wire import Attacked, Claim, Explored, Prepared, RealWitness, Witness, WorkerInfo
+from common.wire import (
+    Attacked,
+    Bounded,
+    Claim,
+    Estimated,
+    Explored,
+    Outcome,
+    Prepared,
+    RealWitness,
+    Witness,
+    WorkerInfo,
+)
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
 from scheduler.loop import tick
@@ -84,6 +95,14 @@ class Desk:
                 self.ann.append(claim, prepared() if kind == "prepare" else attacked(witness, real), 0.5)
         self.round()
 
+    def answer(self, *results: Outcome) -> None:
+        """Answer the one task that is ready, round after round, with these results."""
+        for result in results:
+            self.round()
+            (task,) = self.ready()
+            self.ann.append(self.claim(task), result, 0.5)
+        self.round()
+
     def work_off(self, adversarial: Callable[[Point], bool] = lambda _: False) -> None:
         """Explore honestly until nothing is left to do."""
         while self.ready():
@@ -115,9 +134,24 @@ def prepared(**changes: Any) -> Prepared:
     return Prepared(**{**fields, **changes})
 
 
-def attacked(witness: Witness | None = None, real: RealWitness | None = None) -> Attacked:
+def attacked(
+    witness: Witness | None = None, real: RealWitness | None = None, safe_point: Point | None = None
+) -> Attacked:
     """What an attack found."""
-    return Attacked(witness=witness, real=real, evaluations=1, gradients=1)
+    return Attacked(witness=witness, real=real, safe_point=safe_point, evaluations=1, gradients=1)
+
+
+def estimated(constant: float) -> Estimated:
+    """A Lipschitz constant, as an estimate task gives it."""
+    return Estimated(
+        constant=constant, location=constant, greatest=constant, confidence=0.95, fit=0.5, samples=16, seed=7
+    )  # fmt: skip
+
+
+def bounded(radius: float, **changes: Any) -> Bounded:
+    """A certified radius, or none with the reason."""
+    found = {"margin_bound": 0.1, "reason": None} if radius else {"margin_bound": None, "reason": "too steep"}
+    return Bounded(**{"radius": radius, "checks": 3, "stop": StopReason.EXHAUSTED, **found, **changes})
 
 
 def real_witness(*moves: tuple[int, float], norm: str = "L1", replayed: bool = True, **changes: Any) -> RealWitness:

@@ -30,7 +30,8 @@ WITH clips AS (
         least(flow_distance(v.norm, v.tau, b.upper), w.distance) AS msr_upper,
         c.radius AS certified_radius,
         -- Rounded down: the margin is a double, and so is what it is divided by.
-        least(v.radius, v.margin / v.lipschitz * (1 - 1e-9)) AS within_constant,
+        CASE WHEN v.lipschitz IS NOT NULL THEN least(v.radius, v.margin / v.lipschitz * (1 - 1e-9)) END
+            AS within_constant,
         v.tau / 2 * CASE v.norm WHEN 'L1' THEN v.entries WHEN 'L2' THEN sqrt(v.entries) ELSE 1 END AS half_diagonal,
         w.safe_point
     FROM clips v

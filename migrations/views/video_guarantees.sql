@@ -26,7 +26,7 @@ FROM video_bounds b
         (3, 'MSR', 'margin / constant', b.constant_guarantee,
             CASE WHEN b.constant_refuted THEN NULL ELSE b.within_constant END,
             concat_ws('; ',
-                format('constant %s logits per px', to_char(b.lipschitz, 'FM9.999EEEE')),
+                format('constant %s logits per px', trim(to_char(b.lipschitz, '9.999EEEE'))),
                 format('%s samples, confidence %s, fit p = %s', e.samples, e.confidence, round(e.fit::numeric, 3)),
                 CASE WHEN b.constant_refuted THEN
                     format('refuted by a witness %s px away', round(b.msr_upper::numeric, 3)) END)),

@@ -31,6 +31,9 @@ INSERT INTO witnesses (id, video_id, task_id, point, cost, replayed, margin, pre
     VALUES (1, 1, 2, '[]', 7, true, -1, 'run');
 INSERT INTO real_witnesses (id, video_id, task_id, moves, distance, replayed, margin, predicted)
     VALUES (1, 1, 2, '[[0, 0.5]]', 0.5, true, -1, 'run');
+INSERT INTO lipschitz_estimates (id, video_id, task_id, constant, location, greatest, confidence, fit, samples, seed)
+    VALUES (1, 1, 2, 2, 2, 1, 0.95, 0.5, 16, 7);
+INSERT INTO certificates (id, video_id, task_id, radius, margin_bound, checks) VALUES (1, 1, 2, 0.25, 0.1, 4);
 """
 
 ILLEGAL = {
@@ -61,6 +64,10 @@ ILLEGAL = {
     "ck_videos_level_in_order": "UPDATE videos SET threshold = 0 WHERE id = 1",
     "ck_videos_level_in_order ": "UPDATE videos SET floor = -1 WHERE id = 1",
     "ck_videos_level_has_threshold": "UPDATE videos SET threshold = NULL WHERE id = 1",
+    "ck_videos_lipschitz_finite": "UPDATE videos SET lipschitz = 'Infinity'",
+    "ck_videos_lipschitz_finite ": "UPDATE videos SET lipschitz = 0",
+    "ck_videos_closest_is_safe": "UPDATE videos SET closest_point = '[]', closest_margin = 0",
+    "ck_videos_closest_has_margin": "UPDATE videos SET closest_point = '[]'",
     "uq_videos_job_id_path": "UPDATE videos SET path = '/a'",
     "fk_videos_job_id": "UPDATE videos SET job_id = 7",
     "ck_bounds_lower_at_most_upper": "UPDATE bounds SET lower = 8",
@@ -108,6 +115,24 @@ ILLEGAL = {
     "uq_real_witnesses_task_id": (
         "INSERT INTO real_witnesses (id, video_id, task_id, moves, distance, replayed, margin, predicted)"
         " VALUES (2, 1, 2, '[]', 1, true, -1, 'run')"
+    ),
+    "ck_lipschitz_estimates_constant_finite": "UPDATE lipschitz_estimates SET constant = 'NaN'",
+    "ck_lipschitz_estimates_constant_finite ": "UPDATE lipschitz_estimates SET greatest = 3",
+    "ck_lipschitz_estimates_samples": "UPDATE lipschitz_estimates SET samples = 0",
+    "ck_lipschitz_estimates_samples ": "UPDATE lipschitz_estimates SET confidence = 1",
+    "uq_lipschitz_estimates_task_id": (
+        "INSERT INTO lipschitz_estimates"
+        " (id, video_id, task_id, constant, location, greatest, confidence, fit, samples, seed)"
+        " VALUES (2, 1, 2, 2, 2, 1, 0.95, 0.5, 16, 7)"
+    ),
+    "ck_certificates_radius_finite": "UPDATE certificates SET radius = 'Infinity'",
+    "ck_certificates_margin_bound_positive": "UPDATE certificates SET margin_bound = 0",
+    "ck_certificates_radius_has_margin": "UPDATE certificates SET margin_bound = NULL",
+    "ck_certificates_radius_has_margin ": "UPDATE certificates SET radius = 0, reason = 'x'",
+    "ck_certificates_no_radius_says_why": "UPDATE certificates SET radius = 0, margin_bound = NULL",
+    "ck_certificates_no_radius_says_why ": "UPDATE certificates SET reason = 'x'",
+    "uq_certificates_task_id": (
+        "INSERT INTO certificates (id, video_id, task_id, radius, margin_bound, checks) VALUES (2, 1, 2, 1, 1, 1)"
     ),
     "results is append-only": "UPDATE results SET seconds = 2",
     "results is append-only ": "DELETE FROM results",
