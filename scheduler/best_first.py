@@ -93,7 +93,8 @@ def plan_best_first(session: Session, video: Video, spec: JobSpec, *, budget: in
             _end(session, video, counter, budget, exhausted=not rows)
         return 0
     rows = _enough(session, counter, rows, min(room, 2 * workers - live))
-    points = max(LEAST_TASK_POINTS, left // (4 * workers))
+    # So few that the frontier's least subtrees are looked at again and again, and that the budget is kept.
+    points = max(LEAST_TASK_POINTS, left // (16 * workers))
     for row in rows[:room]:
         session.add(Task(video_id=video.id, kind=TaskKind.EXPLORE.value, subtree_id=row.id, points=points))
     session.flush()

@@ -70,13 +70,15 @@ def explore_best_first(
     heuristic: Heuristic,
     *,
     most_batch: int,
+    most_points: int,
     incumbent: Callable[[], int | None],
     interrupted: Callable[[int], StopReason | None],
 ) -> Exploration:
     """Explore until no open node can have a wanted adversarial point, or ``interrupted`` names a reason to stop.
 
-    Arguments as for :func:`worker.explore.explore`. ``reached`` of the result is the least bound of the open nodes.
-    The result has no position: what it proved, it proved of the whole subtree.
+    Arguments as for :func:`worker.explore.explore`; ``interrupted`` stops at ``most_points`` at the latest.
+    ``reached`` of the result is the least bound of the open nodes. It has no position: what was proved, was proved of
+    the whole subtree.
     """
     findings, tree = Findings(task), task.subtree
     findings.hear(incumbent())
@@ -87,7 +89,9 @@ def explore_best_first(
         findings.take([tree.prefix], cost, judgement)
     nodes = [_Node(int(heuristic.lift(cost, judgement)[0]), 0, tree.prefix, max(tree.first, 1), tree.last)]
     while nodes and nodes[0].bound < findings.reached:
-        block, costs, bounds = _next_children(game, nodes, findings.reached, batch)
+        # A batch may be most of what the task is allowed: the last one is cut to what is left of it.
+        room = max(1, min(batch, most_points - findings.explored))
+        block, costs, bounds = _next_children(game, nodes, findings.reached, room)
         if len(block):
             begun = time.monotonic()
             judgement = judge.judge(block)

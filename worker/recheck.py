@@ -37,14 +37,14 @@ class Recheck:
 
     problem: str | None
     margin: float | None  #: the lower bound of the margin, or the least margin of the points; None: no point
-    points: int  #: points evaluated
+    points: int | None = None  #: points evaluated
 
 
 def recheck_radius(source: Source, radius: float) -> Recheck:
     """Bound the margin within a certified radius again; raises InputError for a model that is not supported."""
     plain, label = _plain(source)
     margin = margin_lower_bound(plain, label, source.spec.norm, radius)
-    return Recheck(None if margin > 0 else f"the margin is not bounded above zero ({margin:g})", margin, 0)
+    return Recheck(None if margin > 0 else f"the margin is not bounded above zero ({margin:g})", margin)
 
 
 def recheck_points(source: Source, claim: Explored, *, most: int, seed: int) -> Recheck:

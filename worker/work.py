@@ -157,8 +157,10 @@ def _exploration(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupt
         return explore(game, task, judge, most_batch=batch, incumbent=incumbent, interrupted=stop)
     if claim.lipschitz is None:
         raise ValueError(f"task {claim.task} is guided by a Lipschitz constant that is not known")
-    heuristic = Heuristic(spec.norm, float(spec.tau), claim.lipschitz)
-    return explore_best_first(game, task, judge, heuristic, most_batch=batch, incumbent=incumbent, interrupted=stop)
+    return explore_best_first(
+        game, task, judge, Heuristic(spec.norm, float(spec.tau), claim.lipschitz),
+        most_batch=batch, most_points=most, incumbent=incumbent, interrupted=stop,
+    )  # fmt: skip
 
 
 def _source(bench: Workbench, claim: Claim) -> Source:

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from collections import Counter
 from itertools import pairwise
 
 import pyarrow.parquet as pq
@@ -21,7 +22,7 @@ NUMBER = (int, float)
 
 @pytest.fixture(scope="module")
 def command(clips):
-    return ["run", clips, "--workers=2", *options(SMALL_GAME)]
+    return ["run", clips, "--workers=2", "--continuous", "--lipschitz=estimated", *options(SMALL_GAME)]
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +56,9 @@ def test_every_promised_key_has_its_type(results, clips):
         assert isinstance(row["fmsr_lower"], NUMBER)
         assert isinstance(row["fmsr_upper"], NUMBER) or row["fmsr_upper"] in ("inf", None)
         assert row["fmsr_lower_guarantee"] == "grid"
-        # Nothing is claimed about changes between grid points.
-        assert row["msr_lower"] is None
-        assert row["msr_lower_guarantee"] is None
+        assert row["msr_lower_guarantee"] == "continuous"
         assert isinstance(row["msr_upper"], NUMBER) or row["msr_upper"] is None
+        assert 0 < row["msr_lower"] <= (row["msr_upper"] or 46)
         assert isinstance(row["points_explored"], int)
         assert 0 < row["points_explored"] <= row["points_total"]
         assert row["seconds"] > 0
@@ -91,6 +91,21 @@ def test_upper_bounds_are_replayed_witnesses(home, results):
         # A grid point is a real change too, and real changes are seldom worse.
         assert row["msr_upper"] is None or row["msr_upper"] <= float(row["fmsr_upper"])
     assert len({row["path"] for row in real}) >= 2
+
+
+def test_every_route_to_a_lower_bound_has_its_label_and_is_no_lower_than_another_s_claim(home, results):
+    routes = home.rows("guarantees")
+    for row in results:
+        own = {route["route"]: route for route in routes if route["video"] == row["video"]}
+        assert own.keys() == {"exploration", "certified radius", "margin / constant", "error bound"}
+        labels = {name: route["guarantee"] for name, route in own.items()}
+        assert labels["exploration"] == "grid"
+        assert labels["certified radius"] == "continuous"
+        assert labels["margin / constant"] == "lipschitz:estimated"
+        assert own["certified radius"]["lower"] == row["msr_lower"]
+        # An estimate of the steepest slope cannot be steeper than what was proved over a ball.
+        assert own["margin / constant"]["lower"] > row["msr_lower"]
+        assert "premise" in own["error bound"]["remark"]
 
 
 def test_the_trace_is_monotone_and_ends_at_the_results(home, results):
@@ -126,8 +141,8 @@ def test_status_watch_and_workers(home, results):
     workers = home.rows("workers")
     # The second one may have come too late to show itself.
     assert len(workers) in (1, 2)
-    # One prepare, one attack and at least one exploration a clip, each done once.
-    assert sum(worker["returned"] for worker in workers) >= 12
+    # One prepare, attack, estimate, bound and at least one exploration a clip, each done once.
+    assert sum(worker["returned"] for worker in workers) >= 20
     assert all(worker["attempts"] == worker["returned"] for worker in workers)
 
 
@@ -147,27 +162,63 @@ def test_every_witness_is_replayed_again_from_its_video(home, certified):
     assert done.returncode == 0, done.stderr
     replayed = json.loads(done.stdout)
     count = "(SELECT count(*) FROM witnesses WHERE replayed) + (SELECT count(*) FROM real_witnesses WHERE replayed)"
-    assert len(replayed) == home.query(f"SELECT {count} AS n")[0]["n"]
-    assert {row["kind"] for row in replayed} == {"grid", "real"}
+    witnesses = [row for row in replayed if row["kind"] in ("grid", "real")]
+    assert len(witnesses) == home.query(f"SELECT {count} AS n")[0]["n"]
+    assert Counter(row["kind"] for row in replayed) >= Counter(certificate=4, exploration=4, grid=1, real=1)
     for row in replayed:
         assert row["problem"] is None
-        assert row["margin_again"] == pytest.approx(row["margin"], abs=1e-9)
+        if row["margin"] is not None:
+            assert row["margin_again"] == pytest.approx(row["margin"], abs=1e-9)
+        else:
+            # An exploration has no margin of its own; there are points, and the least of them is safe.
+            assert row["kind"] == "exploration"
+            assert row["points"] > 0
+            assert row["margin_again"] > 0
+
+
+def test_a_radius_that_cannot_be_certified_again_fails_the_command(home, certified):
+    refuted = changed_replay(
+        home,
+        "UPDATE certificates SET radius = radius * 4 WHERE id = 1",
+        "UPDATE certificates SET radius = radius / 4 WHERE id = 1",
+    )
+    assert [(row["kind"], row["id"]) for row in refuted] == [("certificate", 1)]
+    assert "the margin is not bounded above zero" in refuted[0]["problem"]
+
+
+def test_an_exploration_that_passed_over_an_adversarial_point_fails_the_command(home, certified):
+    # Results cannot be changed, but the label that they are about can: now the clip itself is adversarial.
+    swap = "UPDATE videos SET label = CASE label {} END WHERE path LIKE '%MoveDown%'"
+    change, restore = (
+        swap.format(f"WHEN '{one}' THEN '{other}' ELSE label")
+        for one, other in (("MoveDown", "MoveUp"), ("MoveUp", "MoveDown"))
+    )
+    refuted = changed_replay(home, change, restore)
+    assert "exploration" in {row["kind"] for row in refuted}
+    assert {row["video"] for row in refuted} == {row["video"] for row in refuted if "MoveDown" in row["video"]}
+    explorations = [row["problem"] for row in refuted if row["kind"] == "exploration"]
+    assert all(re.search(r"is adversarial, at cost \d+$", problem) for problem in explorations)
+
+
+def changed_replay(home, change, restore):
+    """What a replay refutes while the database says something else."""
+    with start_stack(home.folder) as stack:
+        engine = open_engine(stack.urls.database_url)
+        with engine.begin() as connection:
+            assert connection.execute(sa.text(change)).rowcount >= 1
+        try:
+            done = home.flowcert("replay", "--subtrees=100", "--json")
+        finally:
+            with engine.begin() as connection:
+                connection.execute(sa.text(restore))
+            engine.dispose()
+    assert done.returncode == 1
+    return [row for row in json.loads(done.stdout) if row["problem"] is not None]
 
 
 def test_a_real_witness_that_is_farther_than_stored_fails_the_command(home, certified):
     halve, double = (f"UPDATE real_witnesses SET distance = distance {how} 2 WHERE id = 1" for how in "/*")
-    with start_stack(home.folder) as stack:
-        engine = open_engine(stack.urls.database_url)
-        with engine.begin() as connection:
-            assert connection.execute(sa.text(halve)).rowcount == 1
-        try:
-            done = home.flowcert("replay", "--json")
-        finally:
-            with engine.begin() as connection:
-                connection.execute(sa.text(double))
-            engine.dispose()
-    assert done.returncode == 1
-    refuted = [row for row in json.loads(done.stdout) if row["problem"] is not None]
+    refuted = changed_replay(home, halve, double)
     assert [(row["kind"], row["id"]) for row in refuted] == [("real", 1)]
     assert re.search("is .* px away, not ", refuted[0]["problem"])
 

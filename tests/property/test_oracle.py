@@ -39,7 +39,7 @@ def test_the_service_finds_what_brute_force_finds(
     # Tiny games would hardly ever have a second level.
     monkeypatch.setattr(levels, "LEAST_LEVEL_POINTS", rng.choice([1, 10, 40, levels.LEAST_LEVEL_POINTS]))
     if seed % ATTACKED:
-        monkeypatch.setattr(work, "search_upper_bounds", lambda *_: UpperBounds(None, None, Effort()))
+        monkeypatch.setattr(work, "search_upper_bounds", lambda *_: UpperBounds(None, None, None, Effort()))
     service = Service(engine, database_url, broker_url, tmp_path, rng)
     games: dict[int, TinyGame] = {}
     for game in draw_games(rng, tmp_path, service.settings.cache_dir, GAMES_PER_CHUNK):

@@ -136,3 +136,11 @@ def test_regions_are_those_the_workers_make(text):
 
     flow = np.zeros((1, 2, 7, 9), np.float32)
     assert [region_sizes(parse_partition(text), 7, 9)] == measured(label_regions(parse_partition(text), flow))
+
+
+@pytest.mark.parametrize("given", ["guessed", "0", "-1", "nan", "inf", ""])
+def test_a_lipschitz_constant_is_a_positive_number_or_estimated(given):
+    with pytest.raises(InputError, match=r"^--lipschitz: is neither 'estimated' nor a positive number"):
+        read_request({**OPTIONS, "lipschitz": given}, None)
+    assert read_request({**OPTIONS, "lipschitz": "estimated"}, None).config.lipschitz == "estimated"
+    assert read_request({**OPTIONS, "lipschitz": "0.25"}, None).config.lipschitz == Decimal("0.25")
