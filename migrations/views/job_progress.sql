@@ -1,5 +1,6 @@
 -- One row a job: how far it is. points_needed is what would decide every clip prepared so far, within its budget;
--- eta_seconds extrapolates the exploration rate of the last minute and is NULL while nothing was explored in it.
+-- clips_bounded are those whose tasks before exploration are over. eta_seconds extrapolates the exploration rate of the
+-- last minute, and what those tasks have cost so far; it is NULL while points are left and none was explored in it.
 CREATE VIEW job_progress AS
 WITH clips AS (
     SELECT
@@ -7,6 +8,7 @@ WITH clips AS (
         count(*) AS clips,
         count(v.finished_at) AS clips_finished,
         count(*) FILTER (WHERE v.prepared_at IS NOT NULL) AS clips_prepared,
+        count(*) FILTER (WHERE v.status NOT IN ('pending', 'prepared')) AS clips_bounded,
         count(*) FILTER (WHERE v.verdict = 'solved') AS solved,
         count(*) FILTER (WHERE v.verdict = 'robust') AS robust,
         count(*) FILTER (WHERE v.verdict = 'misclassified') AS misclassified,
@@ -18,6 +20,17 @@ WITH clips AS (
         sum(v.seconds) AS worker_seconds
     FROM videos v JOIN jobs j ON j.id = v.job_id
     GROUP BY v.job_id
+), before AS (
+    SELECT k.job_id, sum(k.seconds) AS seconds_per_clip
+    FROM (
+        SELECT v.job_id, t.kind, avg(r.seconds) AS seconds
+        FROM results r JOIN tasks t ON t.id = r.task_id JOIN videos v ON v.id = t.video_id
+        WHERE t.kind <> 'explore'
+        GROUP BY v.job_id, t.kind
+    ) k
+    GROUP BY k.job_id
+), crew AS (
+    SELECT greatest(count(*), 1) AS workers FROM workers WHERE seen_at > now() - interval '60 seconds'
 ), recent AS (
     SELECT
         v.job_id,
@@ -39,6 +52,7 @@ SELECT
     (j.spec ->> 'radius')::double precision AS radius,
     coalesce(c.clips, 0) AS clips,
     coalesce(c.clips_prepared, 0) AS clips_prepared,
+    coalesce(c.clips_bounded, 0) AS clips_bounded,
     coalesce(c.clips_finished, 0) AS clips_finished,
     coalesce(c.solved, 0) AS solved,
     coalesce(c.robust, 0) AS robust,
@@ -50,10 +64,15 @@ SELECT
     coalesce(c.worker_seconds, 0) AS worker_seconds,
     r.points_per_second,
     CASE WHEN j.status = 'running'
-        THEN ((c.points_needed - c.points_explored) / nullif(r.points_per_second, 0))::double precision
+        THEN coalesce((c.clips - c.clips_bounded) * b.seconds_per_clip / w.workers, 0)
+            + CASE WHEN c.points_needed > c.points_explored
+                THEN ((c.points_needed - c.points_explored) / nullif(r.points_per_second, 0))::double precision
+                ELSE 0 END
     END AS eta_seconds,
     j.created_at,
     j.finished_at
 FROM jobs j
     LEFT JOIN clips c ON c.job_id = j.id
+    LEFT JOIN before b ON b.job_id = j.id
+    CROSS JOIN crew w
     LEFT JOIN recent r ON r.job_id = j.id;

@@ -65,7 +65,7 @@ class _Log:
         self._at = float("-inf")
 
     def __call__(self, row: Row) -> None:
-        line = f"job {row['job_id']}: {_clips(row)}, {_points(row)}"
+        line = f"job {row['job_id']}: {_clips(row)}, {_bounded(row)}, {_points(row)}"
         if line != self._last and time.monotonic() - self._at >= _LOG_PAUSE:
             note(line + _pace(row))
             self._last, self._at = line, time.monotonic()
@@ -76,6 +76,7 @@ def _picture(servers: Servers, row: Row) -> RenderableType:
     head.add_row(Text(f"job {row['job_id']}", style="bold"), row["status"], _verdicts(row))
     bars = Table.grid(padding=(0, 2))
     bars.add_row("clips", ProgressBar(total=row["clips"], completed=row["clips_finished"], width=30), _clips(row))
+    bars.add_row("bounds", ProgressBar(total=row["clips"], completed=row["clips_bounded"], width=30), _bounded(row))
     explored, needed = float(row["points_explored"]), float(row["points_needed"])
     bars.add_row("points", ProgressBar(total=needed or 1, completed=explored, width=30), _points(row) + _pace(row))
     lease = servers.settings.lease_seconds
@@ -96,6 +97,10 @@ def _verdicts(row: Row) -> str:
 
 def _clips(row: Row) -> str:
     return f"{row['clips_finished']} of {row['clips']} clips finished"
+
+
+def _bounded(row: Row) -> str:
+    return f"{row['clips_bounded']} attacked and bounded"
 
 
 def _points(row: Row) -> str:

@@ -37,11 +37,13 @@ def test_a_clip_goes_through_what_its_job_asks_for_and_then_into_exploration(des
     kinds = []
     for result in (prepared(), attacked(), estimated(0.5), bounded(0.75)):
         desk.round()
+        assert desk.rows("SELECT clips, clips_bounded FROM job_progress") == [(1, 0)]
         claim = desk.claim()
         kinds.append(claim.kind)
         desk.ann.append(claim, result, 0.5)
     desk.round()
     assert kinds == [TaskKind.PREPARE, TaskKind.ATTACK, TaskKind.ESTIMATE, TaskKind.BOUND]
+    assert desk.rows("SELECT clips, clips_bounded FROM job_progress") == [(1, 1)]
     assert desk.claim().kind == TaskKind.EXPLORE
 
 
