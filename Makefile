@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself; nothing has to be installed or started by hand.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench bench-attack venv reference help
+.PHONY: demo test lint bench bench-attack bench-guarantees venv reference help
 
 # Where the demo keeps its servers, its clips and their logs; nothing outside this folder is touched.
 DEMO_DIR := build/demo
@@ -27,6 +27,9 @@ bench: venv ## measure points per second; results go to build/bench
 
 bench-attack: venv ## compare upper bounds with other attacks; results go to build/bench
 	.venv/bin/python -m benchmarks.upper_bounds
+
+bench-guarantees: venv ## attack certificates and measure how tight they are; results go to build/bench
+	.venv/bin/python -m benchmarks.guarantees
 
 reference: venv ## write docs/cli.md anew from the command line's own help
 	@mkdir -p build
@@ -61,4 +64,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile

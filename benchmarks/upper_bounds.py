@@ -24,19 +24,16 @@ import foolbox
 import numpy as np
 import torch
 
+from benchmarks.claims import correct_claims, spec_of_weights
 from benchmarks.report import write_report
-from common.game import ROOT, distance, whole
-from common.game.costs import cost_of_radius
-from common.jobspec import FarnebackSpec, JobSpec, ModelSpec, SamplingSpec
+from common.game import distance, whole
 from common.settings import Settings
-from common.vocab import Norm, TaskKind
-from common.wire import Claim
+from common.vocab import Norm
 from tests.tiny import draw_games
 from worker.attack import GreedyAttack
 from worker.bench import Workbench
 from worker.demo.render import render_dataset
 from worker.explore import Task, explore
-from worker.judge import Call, Judge
 from worker.models import inspect_weights
 from worker.models.lstm_kernel import compile_kernels
 from worker.numerics import configure_numerics
@@ -104,39 +101,10 @@ def _real_clips() -> list[tuple[Path, str]]:
     return [(path, name) for name in info.classes or () for path in sorted((REAL / name).glob("*.avi"))[:EACH]]
 
 
-def _spec(weights: Path, features: str, norm: Norm, radius: Decimal) -> JobSpec:
-    info = inspect_weights("cnn_lstm", weights, {}, None)
-    if info.classes is None or info.frames is None:
-        raise ValueError(f"{weights} does not say what it is for")
-    return JobSpec(
-        dataset="benchmark",
-        model=ModelSpec(
-            name="cnn_lstm", weights=str(weights), args=info.args, classes=info.classes, sha256=info.sha256
-        ),
-        sampling=SamplingSpec(frames=info.frames, height=info.height, width=info.width),
-        flow=FarnebackSpec(), features=features, norm=norm, tau=Decimal(1), radius=radius,
-    )  # fmt: skip
-
-
-def _claims(home: Path, spec: JobSpec, clips: list[tuple[Path, str]]) -> Iterator[tuple[Workbench, Claim, Judge]]:
-    """The clips that the model gets right, as an attack's worker has them."""
-    bench = Workbench(Settings(data_dir=home))
-    limit = cost_of_radius(spec.norm, spec.tau, spec.radius)
-    for path, label in clips:
-        claim = Claim(
-            task=1, attempt=1, kind=TaskKind.ATTACK, spec=spec, video=str(path), label=label,
-            clip_digest=None, radius_cost=limit, upper=None,
-        )  # fmt: skip
-        claim = claim.model_copy(update={"clip_digest": bench.clip(claim).digest})
-        judge = bench.judge(claim)
-        if judge.judge([ROOT]).calls[0] == Call.SAFE:
-            yield bench, claim, judge
-
-
 def _compare(home: Path, weights: Path, clips: list[tuple[Path, str]], radius: Decimal) -> Iterator[dict[str, Any]]:
     """Distances of the four methods, and what ours cost, clip by clip."""
-    spec = _spec(weights, "grid:4x4", Norm.L2, radius)
-    for bench, claim, judge in _claims(home, spec, clips):
+    spec = spec_of_weights(weights, "grid:4x4", Norm.L2, radius)
+    for bench, claim, judge in correct_claims(home, spec, clips):
         game, limit = bench.game(spec, bench.clip(claim)), claim.radius_cost or 0
         greedy = GreedyAttack(game, judge, limit).find()
         begun = time.perf_counter()
@@ -223,7 +191,7 @@ def _tiny_games(home: Path) -> Iterator[bool]:
     for tiny in draw_games(Random(TINY_SEED), home, bench.settings.cache_dir, TINY_GAMES):
         if tiny.truth.fmsr is None:
             continue
-        for one, claim, judge in _claims(home, tiny.spec, [(tiny.video, tiny.label)]):
+        for one, claim, judge in correct_claims(home, tiny.spec, [(tiny.video, tiny.label)]):
             game = one.game(tiny.spec, one.clip(claim))
             found = search_upper_bounds(game, judge, tiny.spec, claim.radius_cost or 0, lambda: False)
             yield found.grid is not None and game.cost(found.grid) == tiny.truth.fmsr
@@ -231,8 +199,8 @@ def _tiny_games(home: Path) -> Iterator[bool]:
 
 def _solved(home: Path, clips: list[tuple[Path, str]]) -> Iterator[bool]:
     """The same for the demo's clips as its job has them; exploration below the bound finds what was missed."""
-    spec = _spec(DEMO, "global", Norm.L2, DEMO_RADIUS)
-    for bench, claim, judge in _claims(home, spec, clips):
+    spec = spec_of_weights(DEMO, "global", Norm.L2, DEMO_RADIUS)
+    for bench, claim, judge in correct_claims(home, spec, clips):
         game, limit = bench.game(spec, bench.clip(claim)), claim.radius_cost or 0
         found = search_upper_bounds(game, judge, spec, limit, lambda: False)
         cost = limit + 1 if found.grid is None else game.cost(found.grid)

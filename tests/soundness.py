@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import groupby, product
+from itertools import count, groupby, product
 from pathlib import Path
 from random import Random
 
@@ -170,9 +170,13 @@ def _draw_module(rng: Random, head: str, clip: PreparedClip) -> tuple[torch.nn.M
     return module, args["classes"]
 
 
-def certify(case: Case) -> Certificate:
-    """The certificate of a case; not cut off at an adversarial distance, which would hide that it goes too far."""
-    return certified_radius(case.plain, case.label, case.norm, upper=math.inf)
+def certify(case: Case, checks: int | None = None) -> Certificate:
+    """The certificate of a case, stopped after about as many radii tried, as a worker out of time would.
+
+    It is not cut off at an adversarial distance, which would hide that it goes too far.
+    """
+    asked, most = count(), math.inf if checks is None else checks * (len(case.plain.flow) + 1)
+    return certified_radius(case.plain, case.label, case.norm, upper=math.inf, stop=lambda: next(asked) >= most)
 
 
 def check_real(
@@ -273,11 +277,19 @@ class Checked:
         return math.inf if self.real is None else self.real.upper / self.certificate.radius
 
 
-def checked_cases(
-    seed: int, numbers: range, folder: Path, many: int, attacks: tuple[float, ...] = ATTACKS
-) -> Iterator[Checked]:
-    """Draw cases and check both guarantees of each with as many samples."""
+@dataclass(frozen=True)
+class Effort:
+    """How thoroughly cases are checked."""
+
+    samples: int  #: of each case and label
+    attacks: tuple[float, ...] = ATTACKS  #: how far they look, in certified radii
+    checks: int | None = None  #: radii that a certificate may try; None for as many as it likes
+
+
+def checked_cases(seed: int, numbers: range, folder: Path, effort: Effort) -> Iterator[Checked]:
+    """Draw cases and check both guarantees of each."""
     for case, draws in draw_cases(seed, numbers, folder):
-        certificate = certify(case)
-        real = check_real(case, certificate, many, case.number, attacks) if certificate.radius > 0 else None
-        yield Checked(case, draws, certificate, real, check_grid(case, many, case.number))
+        certificate, real = certify(case, effort.checks), None
+        if certificate.radius > 0:
+            real = check_real(case, certificate, effort.samples, case.number, effort.attacks)
+        yield Checked(case, draws, certificate, real, check_grid(case, effort.samples, case.number))

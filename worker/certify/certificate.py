@@ -22,14 +22,14 @@ from worker.plain import PlainEvaluator
 from worker.tolerances import FLOAT64_BAND
 
 #: First radius tried, as a share of the one that moves pixels by up to one pixel.
-_FIRST = 0.05
+_FIRST = 0.1
 #: Most radii tried, the unchanged clip included; a search ends when the next radius is less than this factor greater.
-_MOST_CHECKS, _PRECISION = 16, 1.04
+_MOST_CHECKS, _PRECISION = 16, 1.07
 #: Factor to the next radius, down as long as none was proved, and at most up; the least factor up.
 _STEP, _LEAST_STEP = 4.0, 1.15
 #: Share of the radius at which the margin is expected to be lost, which is tried next; the share of a margin's loss
 #: from which on nothing is expected.
-_AIM, _MUCH = 0.85, 0.1
+_AIM, _MUCH = 0.7, 0.1
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,6 @@ def certified_radius(
     changes of all flows together. ``upper``, in pixels of the norm, is a distance known to be adversarial or the radius
     asked for; it may be infinite. ``stop`` is asked before each frame; when it says so, the best radius so far is
     returned, which may be 0. Raises InputError for a model that is not supported.
-
     """
     bounds = _MarginBounds(plain, label, norm, stop)
     exact = best = bounds.check(0.0)

@@ -64,11 +64,13 @@ class _Frames:
         """``weight @ features(t) + bias``."""
         if t == 0:
             return linear(self.constant(self.first), weight, bias)
-        center, slopes, tied = (part[t - 1] for part in self._features)
+        center, slopes, tied, free = (part[t - 1] for part in self._features)
         form = self.constant(center)
         form.slopes[:, t - 1] = slopes.t()
-        form.tied[:, t - 1] = torch.diag(tied)
-        return linear(form, weight, bias)
+        form.tied[:, t - 1] = tied
+        mapped = linear(form, weight, bias)
+        # What takes no share of the radius is small, so its signs are not kept.
+        return mapped._replace(fresh=mapped.fresh + weight.abs() @ free)
 
 
 def _lstm(lstm: nn.LSTM, frames: _Frames, ball: Ball) -> Form:

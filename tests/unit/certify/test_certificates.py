@@ -171,7 +171,7 @@ def test_a_stop_returns_what_was_proved_so_far():
     free = certified_radius(plain, label, Norm.L2, upper=math.inf)
     asked = iter(range(10_000))
     # Enough for the unchanged clip of four frames and one more radius.
-    stopped = certified_radius(plain, label, Norm.L2, upper=math.inf, stop=lambda: next(asked) > 9)
+    stopped = certified_radius(plain, label, Norm.L2, upper=math.inf, stop=lambda: next(asked) > 13)
     assert 0 < stopped.radius < free.radius
     assert stopped.checks < free.checks
     assert certified_radius(plain, label, Norm.L2, upper=math.inf, stop=lambda: True).radius == 0
