@@ -22,7 +22,9 @@ from scheduler.cli.servers import open_servers
 
 #: What the demo certifies its clips against. One move of a whole 32x32 frame costs √1024 = 32 px in L2, so the
 #: radius allows five single steps (√5·32 = 71.6 px), or one of two and one more: 84,141 grid points a clip.
-GAME: dict[str, Any] = {"model": "cnn_lstm", "features": "global", "norm": "L2", "tau": "1", "radius": "72"}
+GAME: dict[str, Any] = {
+    "model": "cnn_lstm", "features": "global", "norm": "L2", "tau": "1", "radius": "72", "continuous": True,
+}  # fmt: skip
 #: Clips that are certified unless the user says otherwise.
 CLIPS = 8
 #: Classes of the renderer, among which the clips are spread.
