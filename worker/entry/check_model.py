@@ -31,7 +31,7 @@ class _Question(BaseModel):
     frames: int | None
     height: int | None
     width: int | None
-    continuous: bool
+    continuous: bool = False
 
 
 def check(text: str) -> dict[str, Any]:
