@@ -231,7 +231,7 @@ def dataset(tmp_path):
 def test_submit_prints_the_job_and_resumes(flowcert, dataset, tmp_path, engine):
     config = tmp_path / "job.yaml"
     config.write_text(f"model: cnn_lstm\nweights: {WEIGHTS}\nfeatures: global\nnorm: L2\ntau: 1\nradius: 60\n")
-    status, output, notes = flowcert("submit", dataset, "--config", config, "--limit", 1)
+    status, output, notes = flowcert("submit", dataset, "--config", config, "--per-class", 1)
     assert (status, output) == (0, "1\n")
     assert "job 1: new, 2 clips added" in notes
     assert f"not certified: {dataset}/Other/c.avi: its label 'Other' is not one of the model's 4 classes" in notes
