@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from common.errors import FlowcertError
 from scheduler.cli import (
     cancel,
+    dataset,
     db,
     demo,
     guarantees,
@@ -47,6 +48,9 @@ app.command()(workers.workers)
 app.command()(cancel.cancel)
 app.command()(serve.worker)
 app.command()(serve.scheduler)
+_dataset = typer.Typer(help="Look at datasets.")
+_dataset.command()(dataset.check)
+app.add_typer(_dataset, name="dataset")
 _database = typer.Typer(help="Look after the database.")
 _database.command()(db.upgrade)
 app.add_typer(_database, name="db")
