@@ -104,6 +104,7 @@ SELECT
     d.lower_cost,
     d.upper_cost,
     d.clip_digest,
+    d.content_sha256 AS video_sha256,
     d.spec -> 'flow' ->> 'method' AS flow_method,
     d.spec -> 'model' ->> 'name' AS model,
     d.spec -> 'model' ->> 'sha256' AS model_sha256

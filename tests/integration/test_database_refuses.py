@@ -67,6 +67,7 @@ ILLEGAL = {
     "ck_videos_lipschitz_finite": "UPDATE videos SET lipschitz = 'Infinity'",
     "ck_videos_lipschitz_finite ": "UPDATE videos SET lipschitz = 0",
     "ck_videos_closest_is_safe": "UPDATE videos SET closest_point = '[]', closest_margin = 0",
+    "ck_videos_content_sha256_hex": "UPDATE videos SET content_sha256 = 'abc'",
     "ck_videos_closest_has_margin": "UPDATE videos SET closest_point = '[]'",
     "uq_videos_job_id_path": "UPDATE videos SET path = '/a'",
     "fk_videos_job_id": "UPDATE videos SET job_id = 7",
