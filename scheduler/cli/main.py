@@ -23,6 +23,7 @@ from scheduler.cli import (
     status,
     submit,
     trace,
+    train,
     watch,
     witness,
     workers,
@@ -37,6 +38,7 @@ app = typer.Typer(name="flowcert", add_completion=False, rich_markup_mode=None, 
 app.command()(demo.demo)
 app.command()(submit.submit)
 app.command()(run.run)
+app.command()(train.train)
 app.command()(status.status)
 app.command()(watch.watch)
 app.command()(results.results)

@@ -45,7 +45,9 @@ def main() -> int:
     except FlowcertError as error:
         tell({"event": "refused", "where": "train", "problem": str(error)})
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
+        # Whoever listened may be gone; nothing may be written at exit either.
+        sys.stdout = None
         return _INTERRUPTED
     return 0
 
