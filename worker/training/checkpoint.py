@@ -34,7 +34,7 @@ class Row:
 class Progress:
     """A training after some epochs."""
 
-    parameters: dict[str, Tensor]
+    parameters: dict[str, Tensor]  #: those that are trained, by name
     optimiser: dict[str, Any]
     rows: list[Row] = field(default_factory=list)
 

@@ -47,7 +47,7 @@ class Learner:
 def epochs_of(
     learner: Learner, plan: Plan, train: Examples, validation: Examples | None, kept: Progress | None, told: Told
 ) -> Iterator[Progress]:
-    """Train epoch by epoch, from what was kept; gives the training after each epoch.
+    """Train epoch by epoch, from what was kept; gives the training after each epoch, which the next one changes.
 
     The learning rate falls linearly over the epochs. Raises NumericalError when the loss is NaN or infinite.
     """
@@ -65,7 +65,7 @@ def epochs_of(
         loss, right = _epoch(learner, plan, train, optimiser, epoch, told)
         share = None if validation is None else round(accuracy(learner, validation, plan.batch), 6)
         rows.append(Row(epoch + 1, round(loss, 6), round(right, 6), share, round(time.monotonic() - start, 3)))
-        parameters = {name: value.detach().cpu().clone() for name, value in learner.parameters.items()}
+        parameters = {name: value.detach() for name, value in learner.parameters.items()}
         yield Progress(parameters, optimiser.state_dict(), list(rows))
 
 

@@ -13,7 +13,7 @@ from common.errors import InputError, NumericalError
 from common.jobspec import first_problem
 from worker.clip_cache import load_arrays
 from worker.demo.render import DIRECTIONS, render_dataset
-from worker.models import build, inspect_weights
+from worker.models import build, inspect_weights, vgg16_lstm
 from worker.models.efficientnet_lstm import imagenet_state
 from worker.models.registry import SHIPPED_ENCODERS
 from worker.models.weights import read_weights
@@ -210,9 +210,11 @@ def test_an_encoder_starts_from_a_published_file_or_is_refused(tmp_path):
             start_encoder(model, "efficientnet_lite0_lstm", str(path))
 
 
-def test_vgg16_starts_from_torchvisions_state_dict(tmp_path):
+def test_vgg16_starts_from_torchvisions_state_dict():
     with torch.device("meta"):
         model = build("vgg16_lstm", {"classes": 2, "hidden": 4})
+    published = {**model.state_dict(), "classifier.6.weight": torch.zeros(1), "classifier.6.bias": torch.zeros(1)}
+    assert vgg16_lstm.encoder_state(published).keys() == model.state_dict().keys()
     names = [name for name in model.state_dict() if not name.startswith(("lstm.", "dense."))]
     assert names[0] == "features.0.weight"
     chosen = trained_parameters(model, freeze_encoder=True)
