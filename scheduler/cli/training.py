@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import IO, Any, Protocol
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as Remaining
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from common.errors import InputError, ServerError
 from scheduler.cli.output import note, notes_console, results_console
@@ -32,14 +34,11 @@ def run_training(document: Mapping[str, Any]) -> None:
     Raises InputError at the option that is wrong, ServerError when the program ended without a word.
     """
     console = notes_console()
-    bars = None
-    if console.is_terminal:
-        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), Remaining(elapsed_when_finished=True))
-        bars = Progress(TextColumn("{task.description}"), *columns, console=console)
-    shown: _Shown = _Log() if bars is None else _Bars(bars)
+    bars = _Bars(console) if console.is_terminal else None
+    shown: _Shown = bars or _Log()
     last: Event = {}
     try:
-        with bars or nullcontext():
+        with bars.live if bars is not None else nullcontext():
             for last in _events(document):
                 _show(last, shown)
     except KeyboardInterrupt:
@@ -64,11 +63,14 @@ class _Shown(Protocol):
 
 
 class _Bars:
-    """Draws a bar for each stage, and the last epoch beside that of the training."""
+    """Draws a bar for each stage, and the last epoch below them."""
 
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
+    def __init__(self, console: Console) -> None:
+        columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._bars = Progress(TextColumn("{task.description}"), *columns)
         self._tasks: dict[str, TaskID] = {}
+        self._epoch = Text()
+        self.live = Live(Group(self._bars, self._epoch), console=console, refresh_per_second=4)
 
     def step(self, text: str, done: int, total: int) -> None:
         if text not in self._tasks:
@@ -77,7 +79,7 @@ class _Bars:
         self._bars.update(self._tasks[text], completed=done)
 
     def epoch(self, text: str, *, final: bool) -> None:  # noqa: ARG002 - a log has to know.
-        self._bars.update(self._tasks[_STAGES["train"]], description=text)
+        self._epoch.plain = text
 
 
 class _Log:
