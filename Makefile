@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself; nothing has to be installed or started by hand.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench bench-attack venv reference help
+.PHONY: demo test lint bench bench-attack bench-intake venv reference help
 
 # Where the demo keeps its servers, its clips and their logs; nothing outside this folder is touched.
 DEMO_DIR := build/demo
@@ -27,6 +27,9 @@ bench: venv ## measure points per second; results go to build/bench
 
 bench-attack: venv ## compare upper bounds with other attacks; results go to build/bench
 	.venv/bin/python -m benchmarks.upper_bounds
+
+bench-intake: venv ## check, submit and plan as many clips as UCF101 has; results go to build/bench
+	.venv/bin/python -m benchmarks.intake
 
 reference: venv ## write docs/cli.md anew from the command line's own help
 	@mkdir -p build
