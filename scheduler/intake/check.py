@@ -23,8 +23,8 @@ from common.errors import ServerError
 
 #: Readers at work at once.
 READERS = 2
-#: Variables that hold credentials; a reader decodes bytes that nobody has vouched for.
-_OURS = "FLOWCERT_"
+#: Variables that a reader gets. Others may hold credentials, and it decodes bytes that nobody has vouched for.
+_KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class _Reader:
 
 
 def _start() -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return subprocess.Popen(
         # -P: a module lying in the current directory must not stand in for one of ours.
         [sys.executable, "-P", "-m", "worker.entry.check_clips"],
