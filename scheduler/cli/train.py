@@ -50,7 +50,7 @@ Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of everything 
 Augment = Annotated[
     bool,
     typer.Option(
-        "--augment/--no-augment", help="Mirror, crop and colour clips at random; not where a mirror changes the class."
+        "--augment/--no-augment", help="Mirror, shift and light clips at random; not where a mirror changes the class."
     ),
 ]
 Freeze = Annotated[

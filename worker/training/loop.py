@@ -19,10 +19,8 @@ from worker.training.data import Examples, Told
 _WEIGHT_DECAY: Final = 1e-3
 _SMOOTHING: Final = 0.1
 _GRADIENT_NORM: Final = 1.0
-#: Least share of a frame's height and width that an augmented clip shows, and how far its light and colour change.
-_CROP: Final = 0.7
-_LIGHT: Final = 0.2
-_TINT: Final = 0.1
+#: Greatest shift of an augmented clip, as a share of its height and width.
+_SHIFT: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -113,19 +111,15 @@ def _epoch(
 
 
 def augment(clips: Tensor) -> Tensor:
-    """Mirror, crop and colour every clip ``[B, T, 3, H, W]``, in [0, 1], at random, all its frames alike."""
+    """Mirror, shift and light every clip ``[B, T, 3, H, W]``, in [0, 1], at random, all its frames alike."""
     height, width = clips.shape[-2:]
+    down, aside = round(height * _SHIFT), round(width * _SHIFT)
     changed = []
     for clip in clips:
-        down, across = (max(1, round(size * _between(_CROP, 1.0))) for size in (height, width))
-        top, left = int(torch.randint(height - down + 1, ())), int(torch.randint(width - across + 1, ()))
-        part = clip[..., top : top + down, left : left + across]
-        whole = F.interpolate(part, size=(height, width), mode="bilinear", align_corners=False)
-        mirrored = whole.flip(-1) if torch.rand(()) < 0.5 else whole
-        gain = _between(1 - _LIGHT, 1 + _LIGHT) * (1 + _TINT * (2 * torch.rand(3, 1, 1) - 1))
-        changed.append((mirrored * gain + _between(-_LIGHT, _LIGHT) / 2).clamp(0, 1))
+        mirrored = clip.flip(-1) if torch.rand(()) < 0.5 else clip
+        padded = F.pad(mirrored, [aside, aside, down, down], mode="replicate")
+        top = int(torch.randint(0, 2 * down + 1, ()))
+        left = int(torch.randint(0, 2 * aside + 1, ()))
+        shifted = padded[..., top : top + height, left : left + width]
+        changed.append((shifted * (0.8 + 0.4 * torch.rand(())) + 0.2 * (torch.rand(()) - 0.5)).clamp(0, 1))
     return torch.stack(changed)
-
-
-def _between(least: float, most: float) -> float:
-    return least + (most - least) * float(torch.rand(()))
