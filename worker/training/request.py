@@ -94,6 +94,8 @@ class TrainRequest(_Document):
 
     @model_validator(mode="after")
     def _labels(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise InputError("classes", "a class is named twice")
         for part, option in ((self.clips, "DATASET"), (self.test_clips, "test_split")):
             present = {clip.label for clip in part}
             missing = next((name for name in self.classes if part and name not in present), None)

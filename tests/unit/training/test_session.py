@@ -234,6 +234,8 @@ def test_vgg16_starts_from_torchvisions_state_dict():
         ({"freeze_encoder": True}, "freeze_encoder", "never trained"),
         ({"validation_share": 1}, "validation_share", "less than 1"),
         ({"classes": ["MoveUp", "MoveDown"]}, "DATASET", "none of the classes"),
+        ({"classes": [*DIRECTIONS, "MoveUp"]}, "classes", "named twice"),
+        ({"classes": ["MoveUp"]}, "classes", "at least 2"),
         ({"classes": [*DIRECTIONS, "Swim"]}, "DATASET", "no clip of the class 'Swim'"),
     ],
 )
