@@ -72,6 +72,9 @@ class Prepared(_Document):
     )
     predicted: str
     margin: Finite = Field(description="margin of the labelled class on the unchanged clip, in logits")
+    video_sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the video file; None: the worker does not say"
+    )
 
 
 class Witness(_Document):

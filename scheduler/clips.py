@@ -50,6 +50,7 @@ def fail(session: Session, video: Video, reason: str) -> None:
 def prepared(session: Session, video: Video, spec: JobSpec, result: Prepared) -> None:
     """Take in what prepare found: count the game, and either end the clip or send it to the attack."""
     video.clip_digest, video.predicted, video.margin = result.clip_digest, result.predicted, result.margin
+    video.content_sha256 = result.video_sha256
     video.region_sizes = [[list(run) for run in flow] for flow in result.region_sizes]
     video.prepared_at = session.scalar(select(func.now()))
     if result.predicted != video.label:

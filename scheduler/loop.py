@@ -58,8 +58,9 @@ def _plan_all(session: Session, pace: Pace, workers: int, window: int) -> None:
     Each clip gets a worker's window at most while others wait, so that workers can keep to a clip each, whose
     variants they have.
     """
+    # Most rounds fill the window from a few clips: only those are loaded, of thousands that a job may have.
     videos = session.execute(
-        select(Video, Job)
+        select(Video.id, Video.job_id)
         .join(Job, Job.id == Video.job_id)
         .where(Video.status == VideoStatus.EXPLORING, Job.status == JobStatus.RUNNING)
         .order_by(Video.job_id, Video.id)
@@ -72,9 +73,10 @@ def _plan_all(session: Session, pace: Pace, workers: int, window: int) -> None:
     ready = {row.video_id: row.tasks for row in counted}
     room = workers * window - sum(ready.values())
     share = max(window, math.ceil(workers * window / max(len(videos), 1)))
-    for place, (video, job) in enumerate(videos, start=1):
+    for place, (video_id, job_id) in enumerate(videos, start=1):
         if room <= 0:
             break
+        video, job = session.get_one(Video, video_id), session.get_one(Job, job_id)
         size = pace.task_points(job.id)
         here = min(room, share - ready.get(video.id, 0))
         behind = len(videos) - place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class PreparedClip:
     frames: npt.NDArray[np.uint8]  #: RGB, ``[T, H, W, 3]``
     flow: npt.NDArray[np.float32]  #: pixels, ``[T-1, 2, H, W]``; u to the right, v down
     labels: npt.NDArray[np.int32]  #: region of each pixel, ``[T-1, H, W]``; dense in each flow
+    video_sha256: str | None = None  #: of the file it was made from, where that is known; no part of the digest
 
     @cached_property
     def digest(self) -> str:
@@ -132,12 +133,13 @@ def load_or_prepare(
     entry = cache_dir / f"{_cache_key(video, sampling, flow_spec, partition, influence)}.clip"
     arrays = load_arrays(entry)
     if arrays is not None:
-        clip = PreparedClip(arrays["frames"], arrays["flow"], arrays["labels"])
+        clip = PreparedClip(arrays["frames"], arrays["flow"], arrays["labels"], video)
     else:
         clip = prepare_clip(path, sampling, flow_spec, partition, max_bytes, influence)
         if _file_sha256(path) != video:
             raise ClipError(str(path), "changed while it was being read")
         store_arrays(entry, {"frames": clip.frames, "flow": clip.flow, "labels": clip.labels})
+        clip = replace(clip, video_sha256=video)
     if expected_digest is not None and clip.digest != expected_digest:
         raise IntegrityError(
             f"{path}: file changed since it was prepared, or this worker decodes it differently "

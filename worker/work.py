@@ -66,6 +66,7 @@ def _prepare(bench: Workbench, claim: Claim) -> Prepared:
         region_sizes=[run_lengths(sizes) for sizes in clip.region_sizes],
         predicted=classes[int(logits[0].argmax())],
         margin=margin,
+        video_sha256=clip.video_sha256,
     )
 
 

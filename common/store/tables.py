@@ -92,6 +92,7 @@ class Video(Base):
         CheckConstraint("lipschitz > 0 AND lipschitz < 'Infinity'", name="lipschitz_finite"),
         CheckConstraint("closest_margin > 0 AND closest_margin < 'Infinity'", name="closest_is_safe"),
         _iff("closest_has_margin", "closest_point IS NULL", "closest_margin IS NULL"),
+        CheckConstraint("content_sha256 ~ '^[0-9a-f]{64}$'", name="content_sha256_hex"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
@@ -103,6 +104,7 @@ class Video(Base):
     predicted: Mapped[str | None]
     margin: Mapped[float | None] = mapped_column(comment="margin of the unchanged clip, in logits")
     clip_digest: Mapped[str | None]
+    content_sha256: Mapped[str | None] = mapped_column(comment="SHA-256 of the file as it was prepared")
     region_sizes: Mapped[list[Any] | None] = mapped_column(comment="pixels per region and flow, run-length encoded")
     radius_cost: Mapped[int | None] = mapped_column(comment="greatest cost within the radius")
     points_total: Mapped[Decimal | None] = mapped_column(comment="grid points within the radius, exact")

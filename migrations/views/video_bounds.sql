@@ -3,7 +3,8 @@
 -- real change or a grid point. msr_lower is the radius certified for all real changes; where there is none, what the
 -- Lipschitz constant gives, which is no proof: msr_lower_guarantee says which. video_guarantees lists every route.
 -- premise: that every grid point is a misclassification aggregator, which the error bound FMSR - half_diagonal <= MSR
--- rests on: holds | fails | not established. A constant that a witness refutes bounds nothing.
+-- rests on: holds | fails | not established. A constant that a witness refutes bounds nothing: constant_lower is what
+-- it gives otherwise, beside a certified radius too.
 CREATE VIEW video_bounds AS
 WITH clips AS (
     SELECT
@@ -63,6 +64,9 @@ WITH clips AS (
         CASE WHEN d.lower_cost IS NOT NULL THEN greatest(
             d.within_constant, CASE d.premise WHEN 'holds' THEN d.error_bound END) END AS by_constant
     FROM judged d
+), held AS (
+    SELECT d.*, CASE WHEN d.by_constant <= coalesce(d.msr_upper, d.by_constant) THEN d.by_constant END AS constant_lower
+    FROM derived d
 )
 SELECT
     d.job_id,
@@ -80,17 +84,17 @@ SELECT
     d.fmsr_lower,
     d.fmsr_lower_guarantee,
     d.fmsr_upper,
-    coalesce(d.certified_radius, CASE WHEN d.by_constant <= coalesce(d.msr_upper, d.by_constant) THEN d.by_constant END)
-        AS msr_lower,
+    coalesce(d.certified_radius, d.constant_lower) AS msr_lower,
     CASE
         WHEN d.certified_radius IS NOT NULL THEN 'continuous'
-        WHEN d.by_constant <= coalesce(d.msr_upper, d.by_constant) THEN d.constant_guarantee
+        WHEN d.constant_lower IS NOT NULL THEN d.constant_guarantee
     END AS msr_lower_guarantee,
     d.msr_upper,
     d.certified_radius,
     d.lipschitz,
     d.constant_guarantee,
     CASE WHEN d.lower_cost IS NOT NULL THEN d.within_constant END AS within_constant,
+    d.constant_lower,
     d.by_constant > d.msr_upper AS constant_refuted,
     d.half_diagonal,
     d.premise,
@@ -104,7 +108,8 @@ SELECT
     d.lower_cost,
     d.upper_cost,
     d.clip_digest,
+    d.content_sha256 AS video_sha256,
     d.spec -> 'flow' ->> 'method' AS flow_method,
     d.spec -> 'model' ->> 'name' AS model,
     d.spec -> 'model' ->> 'sha256' AS model_sha256
-FROM derived d;
+FROM held d;

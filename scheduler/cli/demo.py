@@ -46,7 +46,7 @@ def demo(clips: Clips = CLIPS, fresh: Fresh = False) -> None:
     dataset = _dataset(home, fresh=fresh)
     _render(dataset, per_class)
     weights = str(_weights())
-    given = {**GAME, "dataset": str(dataset), "weights": weights, "limit": per_class}
+    given = {**GAME, "dataset": str(dataset), "weights": weights, "per_class": per_class}
     spec, found, budget = take_request(given, settings)
     with open_servers(settings) as servers:
         work(servers, hand_in(servers, spec, found, budget), WORKERS)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from common.errors import FlowcertError
 from scheduler.cli import (
     cancel,
+    dataset,
     db,
     demo,
     guarantees,
@@ -22,6 +23,7 @@ from scheduler.cli import (
     status,
     submit,
     trace,
+    train,
     watch,
     witness,
     workers,
@@ -36,6 +38,7 @@ app = typer.Typer(name="flowcert", add_completion=False, rich_markup_mode=None, 
 app.command()(demo.demo)
 app.command()(submit.submit)
 app.command()(run.run)
+app.command()(train.train)
 app.command()(status.status)
 app.command()(watch.watch)
 app.command()(results.results)
@@ -47,6 +50,9 @@ app.command()(workers.workers)
 app.command()(cancel.cancel)
 app.command()(serve.worker)
 app.command()(serve.scheduler)
+_dataset = typer.Typer(help="Look at datasets.")
+_dataset.command()(dataset.check)
+app.add_typer(_dataset, name="dataset")
 _database = typer.Typer(help="Look after the database.")
 _database.command()(db.upgrade)
 app.add_typer(_database, name="db")

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from common.errors import InputError
 from common.jobspec import JobSpec
 from common.settings import Settings
 from scheduler.cli.output import note
 from scheduler.cli.servers import Servers, external_urls
-from scheduler.intake import FoundClip, build_spec, find_clips, read_request, submit, usable
+from scheduler.intake import FoundClip, JobRequest, Selection, build_spec, read_request, select, submit, usable
 
 Dataset = Annotated[
     str | None,
@@ -31,7 +32,16 @@ Only = Annotated[
     list[str] | None,
     typer.Option("--class", metavar="CLASS", help="Only clips of this class; repeatable."),
 ]
-Limit = Annotated[int | None, typer.Option(metavar="N", help="Only the first N clips of each class.")]
+Split = Annotated[
+    str | None,
+    typer.Option(metavar="LIST", help="Only clips of an official list, such as testlist01."),
+]
+Splits = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Folder of the official lists [DATASET, or ucfTrainTestlist in or beside it]."),
+]
+PerClass = Annotated[int | None, typer.Option(metavar="N", help="Only the first N clips of each class.")]
+Limit = Annotated[int | None, typer.Option(metavar="N", help="Only the first N clips of all that are left.")]
 Model = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Registered model, or module:callable of a factory."),
@@ -97,12 +107,41 @@ def take_request(parameters: dict[str, Any], settings: Settings) -> tuple[JobSpe
     file = options.pop("config", None)
     options.pop("workers", None)
     request = read_request(options, file)
-    config = request.config
-    dataset = Path(config.dataset).expanduser().resolve()
-    root = None if config.root is None else Path(config.root).expanduser().resolve()
-    clips = find_clips(dataset, root=root, label=config.label)
+    clips = _clips(request)
     spec = build_spec(request)
-    return spec, usable(clips, spec.model.classes, only=config.only, limit=config.limit), config.budget
+    return spec, usable(clips, spec.model.classes), request.config.budget
+
+
+def _clips(request: JobRequest) -> list[FoundClip]:
+    config = request.config
+    if config.splits is not None and config.split is None:
+        raise InputError(request.at("splits"), "says where a list is looked up; name the list with --split")
+    wanted = Selection(
+        root=folder(config.root), label=config.label, split=config.split, splits=folder(config.splits),
+        only=config.only, per_class=config.per_class, limit=config.limit,
+    )  # fmt: skip
+    dataset = Path(config.dataset).expanduser().resolve()
+    try:
+        found = select(dataset, wanted)
+    except InputError as error:
+        # An option that stands in a file is named there; a list or a line that is wrong is named as it is.
+        if error.where.startswith("--"):
+            raise request.located(error) from error
+        raise
+    say_skipped(dataset, config.split, found.skipped)
+    return found.clips
+
+
+def folder(given: str | None) -> Path | None:
+    """A folder as the user wrote it."""
+    return None if given is None else Path(given).expanduser().resolve()
+
+
+def say_skipped(dataset: Path, split: str | None, skipped: int) -> None:
+    """Say how many clips of an official list were left out, and why that is no mistake."""
+    if split is not None and skipped:
+        why = "there is no folder of their classes" if dataset.is_dir() else "the list does not name them"
+        note(f"{split}: {skipped:,} of its clips are skipped; {why} ({dataset})")
 
 
 def hand_in(servers: Servers, spec: JobSpec, clips: list[FoundClip], budget: int) -> int:

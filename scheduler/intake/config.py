@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -19,7 +20,7 @@ from common.vocab import Norm
 
 #: Points a clip may cost before it is left open, unless the user says otherwise.
 DEFAULT_BUDGET = 200_000
-_PATHS = ("dataset", "root", "weights")
+_PATHS = ("dataset", "root", "splits", "weights")
 #: What the parts of a job call a field, where the user knows it by another name.
 _USER_NAMES = {"args": "model_args", "height": "size", "width": "size", "name": "model"}
 
@@ -33,6 +34,9 @@ class JobConfig(BaseModel):
     root: str | None = None
     label: str | None = Field(default=None, min_length=1)
     only: tuple[str, ...] = Field(default=(), alias="class")
+    split: str | None = None
+    splits: str | None = None
+    per_class: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
     model: str = Field(min_length=1)
     weights: str = Field(min_length=1)
@@ -52,6 +56,11 @@ class JobConfig(BaseModel):
     lipschitz: Lipschitz | None = None
     heuristic: bool = False
     budget: int = Field(default=DEFAULT_BUDGET, ge=1, lt=2**63)
+
+    @field_validator("split")
+    @classmethod
+    def _list_name(cls, given: str | None) -> str | None:
+        return None if given is None else read_split(given)
 
     @field_validator("features")
     @classmethod
@@ -150,6 +159,14 @@ def read_classes(text: str) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("classes", f"{path}: cannot be read as text") from error
     return tuple(" ".join(words[1:] if len(words) > 1 and words[0].isdigit() else words) for words in lines)
+
+
+def read_split(given: str) -> str:
+    """Read the name of an official list, with or without its suffix."""
+    name = given.removesuffix(".txt")
+    if not re.fullmatch(r"[\w-]+", name, re.ASCII):
+        raise InputError("split", f"{given!r} is no name of an official list, such as testlist01; --splits says where")
+    return name
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Engine, and_, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Engine, and_, exists, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from common.errors import InputError
@@ -17,9 +17,6 @@ from scheduler.clips import LIVE
 from scheduler.exclusive import hold_truth, wake_leader
 from scheduler.guarantees import go_on
 from scheduler.intake.dataset import FoundClip
-
-#: Clips inserted by one statement.
-_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -122,8 +119,12 @@ def _resume_cancelled(session: Session, job_id: int, spec: JobSpec) -> int:
 
 
 def _retry_failed(session: Session, job_id: int, clips: Sequence[FoundClip]) -> int:
-    paths = [clip.path for clip in clips if clip.problem is None]
-    again = and_(Video.status == VideoStatus.FAILED, Video.clip_digest.is_(None), Video.path.in_(paths))
+    paths = {clip.path for clip in clips if clip.problem is None}
+    failed = select(Video.id, Video.path).where(
+        Video.job_id == job_id, Video.status == VideoStatus.FAILED, Video.clip_digest.is_(None)
+    )  # fmt: skip
+    # Chosen here: a statement with the paths of thousands of clips would be the slowest part of a submit.
+    again = Video.id.in_([row.id for row in session.execute(failed) if row.path in paths])
     # A failed task fails its clip: those of clips that are tried again are no longer wanted.
     session.execute(
         update(Task)
@@ -148,8 +149,8 @@ def _add(session: Session, job_id: int, clips: Sequence[FoundClip]) -> list[Foun
             raise InputError(clip.path, f"is labelled {labels[clip.path]!r} in job {job_id}, not {clip.label!r}")
     added = [clip for clip in clips if clip.path not in labels]
     now = _now(session)
-    for start in range(0, len(added), _BATCH):
-        session.execute(insert(Video).values([_row(job_id, clip, now) for clip in added[start : start + _BATCH]]))
+    if added:
+        session.execute(insert(Video), [_row(job_id, clip, now) for clip in added])
     return added
 
 
@@ -174,10 +175,9 @@ def _schedule_prepare(session: Session, job_id: int) -> None:
 def _schedule(session: Session, job_id: int, status: VideoStatus, kind: TaskKind) -> None:
     """Create the one task of each clip of ``status`` that has no live task."""
     live = exists().where(Task.video_id == Video.id, Task.state.in_(LIVE))
-    missing = select(Video.id).where(Video.job_id == job_id, Video.status == status, ~live).order_by(Video.id)
-    videos = session.scalars(missing).all()
-    session.add_all(Task(video_id=video, kind=kind.value) for video in videos)
-    session.flush()
+    missing = select(Video.id, literal(kind.value)).where(Video.job_id == job_id, Video.status == status, ~live)
+    # Tasks are numbered in their clips' order, which is the order of work.
+    session.execute(insert(Task).from_select(["video_id", "kind"], missing.order_by(Video.id)))
 
 
 def _set_status(session: Session, job: Job) -> None:

@@ -18,6 +18,7 @@ _INTEGERS = ("job_id", "video_id", "points_explored", "lower_cost", "upper_cost"
 _DOUBLES = (
     "tau", "radius", "fmsr_lower", "fmsr_upper", "msr_lower", "msr_upper", "seconds", "margin",
     "certified_radius", "lipschitz", "within_constant", "half_diagonal", "error_bound",
+    "constant_lower",
 )  # fmt: skip
 _BOOLEANS = ("constant_refuted",)
 

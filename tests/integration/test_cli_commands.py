@@ -231,7 +231,7 @@ def dataset(tmp_path):
 def test_submit_prints_the_job_and_resumes(flowcert, dataset, tmp_path, engine):
     config = tmp_path / "job.yaml"
     config.write_text(f"model: cnn_lstm\nweights: {WEIGHTS}\nfeatures: global\nnorm: L2\ntau: 1\nradius: 60\n")
-    status, output, notes = flowcert("submit", dataset, "--config", config, "--limit", 1)
+    status, output, notes = flowcert("submit", dataset, "--config", config, "--per-class", 1)
     assert (status, output) == (0, "1\n")
     assert "job 1: new, 2 clips added" in notes
     assert f"not certified: {dataset}/Other/c.avi: its label 'Other' is not one of the model's 4 classes" in notes
@@ -244,6 +244,28 @@ def test_submit_prints_the_job_and_resumes(flowcert, dataset, tmp_path, engine):
     assert spec["tau"] == "1"
     assert spec["sampling"]["height"] == 32
     assert len(spec["model"]["classes"]) == 4
+
+
+def test_an_official_list_selects_clips_of_a_submit(flowcert, dataset, tmp_path):
+    config = tmp_path / "job.yaml"
+    game = f"model: cnn_lstm\nweights: {WEIGHTS}\nfeatures: global\nnorm: L2\ntau: 1\nradius: 60\n"
+    config.write_text(f"{game}split: testlist01\nsplits: lists\n")
+    refused(
+        flowcert("submit", dataset, "--config", config), f"{config}: split: there is no testlist01.txt in {tmp_path}"
+    )
+    refused(
+        flowcert("submit", dataset, "--config", config, "--split", "testlist02"),
+        f"--split: there is no testlist02.txt in {tmp_path}",
+    )
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "testlist01.txt").write_text("MoveUp/b.avi\r\nMoveUp/d.avi\r\nMoveLeft/e.avi\r\n")
+    status, output, notes = flowcert("submit", dataset, "--config", config)
+    assert (status, output) == (0, "1\n")
+    assert f"testlist01: 1 of its clips are skipped; there is no folder of their classes ({dataset})" in notes
+    assert "job 1: new, 2 clips added" in notes
+    assert f"not certified: {dataset}/MoveUp/d.avi: does not exist" in notes
+    config.write_text(f"{game}splits: lists\n")
+    refused(flowcert("submit", dataset, "--config", config), f"{config}: splits: says where a list is looked up")
 
 
 def test_problems_the_model_check_finds_name_their_option(flowcert, dataset, tmp_path):

@@ -58,14 +58,14 @@ def job_of(engine):
         return job.status, job.budget_points, job.finished_at
 
 
-def prepare(engine, path):
+def prepare(engine, path, **changes):
     """Merge a prepare result for a clip."""
     with open_session(engine) as session:
         video = session.scalars(sa.select(Video).where(Video.path == path)).one()
         for task in session.scalars(sa.select(Task).where(Task.video_id == video.id)):
             task.state, task.finished_at = TaskState.MERGED.value, sa.func.now()
         session.flush()
-        prepared(session, video, SPEC, PREPARED.model_copy(update={"predicted": video.label}))
+        prepared(session, video, SPEC, PREPARED.model_copy(update={"predicted": video.label, **changes}))
         return video.id
 
 
@@ -92,6 +92,16 @@ def test_a_new_job_gets_a_prepare_task_for_each_usable_clip(engine):
         "/d/A/1.avi": ("pending", ready), "/d/B/2.avi": ("pending", ready), "/d/C/3.avi": ("failed", []),
     }  # fmt: skip
     assert job_of(engine) == ("running", 1000, None)
+
+
+def test_results_tell_the_bytes_they_speak_of(engine):
+    submit(engine, SPEC, CLIPS[:2], 1000)
+    for path, digest in (("/d/A/1.avi", "e" * 64), ("/d/B/2.avi", None)):
+        # Workers of before the hash do not give it.
+        prepare(engine, path, video_sha256=digest)
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text("SELECT video_sha256 FROM video_bounds ORDER BY video"))
+        assert rows.scalars().all() == ["e" * 64, None]
 
 
 def test_a_second_submit_adds_only_what_is_missing(engine):

@@ -93,7 +93,7 @@ def test_each_distinct_variant_is_encoded_once_over_a_whole_level():
 def test_registered_models_can_be_taken_apart_and_other_modules_cannot():
     vgg = build("vgg16_lstm", {"classes": 3, "hidden": 4})
     assert isinstance(vgg, Factorised)
-    assert set(MODELS) == {"cnn_lstm", "cnn_gru", "cnn_mean", "vgg16_lstm"}
+    assert set(MODELS) == {"cnn_lstm", "cnn_gru", "cnn_mean", "vgg16_lstm", "efficientnet_lite0_lstm"}
     assert not isinstance(torch.nn.Linear(2, 2), Factorised)
 
 

@@ -117,6 +117,7 @@ def test_implied_args_only_for_registered_models() -> None:
     sizes = {"classes": 4, "height": 32, "width": None}
     assert implied_args("cnn_lstm", sizes) == {"classes": 4, "height": 32}
     assert implied_args("vgg16_lstm", sizes) == {"classes": 4}
+    assert implied_args("efficientnet_lite0_lstm", sizes) == {"classes": 4}
     assert implied_args("some.module:factory", sizes) == {}
 
 
@@ -134,7 +135,7 @@ def test_user_factory_is_imported_and_called(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("name", "args", "part"),
     [
-        ("resnet", {}, "not one of cnn_lstm, cnn_gru, cnn_mean, vgg16_lstm, nor of the form module:callable"),
+        ("resnet", {}, "not one of cnn_lstm, cnn_gru, cnn_mean, vgg16_lstm, efficientnet_lite0_lstm, nor of the form"),
         ("cnn_lstm:", {}, "module:callable"),
         ("no_such_module_here:net", {}, "cannot be imported"),
         ("math:no_such_callable", {}, "no callable 'no_such_callable'"),

@@ -4,18 +4,46 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from torch import nn
+from torch import Tensor, nn
 
 from common.errors import InputError
+from worker.models import efficientnet_lstm, vgg16_lstm
 from worker.models.cnn import CnnGru, CnnLstm, CnnMean
+from worker.models.efficientnet_lstm import EfficientNetLite0Lstm
 from worker.models.vgg16_lstm import Vgg16Lstm
 
 #: The registered models, by the name a user gives.
 MODELS: Final[Mapping[str, Callable[..., nn.Module]]] = MappingProxyType(
-    {"cnn_lstm": CnnLstm, "cnn_gru": CnnGru, "cnn_mean": CnnMean, "vgg16_lstm": Vgg16Lstm}
+    {
+        "cnn_lstm": CnnLstm,
+        "cnn_gru": CnnGru,
+        "cnn_mean": CnnMean,
+        "vgg16_lstm": Vgg16Lstm,
+        "efficientnet_lite0_lstm": EfficientNetLite0Lstm,
+    }
+)
+
+
+@dataclass(frozen=True)
+class ShippedEncoder:
+    """Encoder weights that come with Flowcert's dependencies, so that weights files need not repeat them."""
+
+    sha256: str  #: of the file they come from
+    load: Callable[[], dict[str, Tensor]]  #: gives them by the model's parameter names
+
+
+#: The models whose encoder has shipped weights.
+SHIPPED_ENCODERS: Final[Mapping[str, ShippedEncoder]] = MappingProxyType(
+    {"efficientnet_lite0_lstm": ShippedEncoder(efficientnet_lstm.IMAGENET_SHA256, efficientnet_lstm.imagenet_state)}
+)
+
+#: How a published classifier's state dict becomes the encoder's part of a model's.
+ENCODER_STATES: Final[Mapping[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]]] = MappingProxyType(
+    {"vgg16_lstm": vgg16_lstm.encoder_state, "efficientnet_lite0_lstm": efficientnet_lstm.encoder_state}
 )
 
 #: The constructor arguments of a registered model that follow from the job's classes and frame size.
@@ -25,6 +53,7 @@ _IMPLIED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "cnn_gru": ("classes", "height", "width"),
         "cnn_mean": ("classes", "height", "width"),
         "vgg16_lstm": ("classes",),
+        "efficientnet_lite0_lstm": ("classes",),
     }
 )
 

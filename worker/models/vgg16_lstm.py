@@ -2,16 +2,13 @@
 
 Source: Simonyan & Zisserman, "Very deep convolutional networks for large-scale image recognition" (2015), table 1,
 column D; Wu & Kwiatkowska (CVPR 2020) put an LSTM on it. The parameters of the VGG16 part have torchvision's names,
-so a torchvision ``vgg16`` checkpoint is a start for training: leave out its ImageNet classifier and load the rest::
-
-    state = torch.load("vgg16.pth", weights_only=True)
-    state = {name: value for name, value in state.items() if not name.startswith("classifier.6.")}
-    model = Vgg16Lstm(classes=5)
-    report = model.load_state_dict(state, strict=False)  # only lstm.* and dense.* are missing
+so a torchvision ``vgg16`` checkpoint, without its ImageNet classifier, is a start for training:
+``flowcert train --model vgg16_lstm --encoder-weights vgg16.pth``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, final
 
 import torch
@@ -25,6 +22,8 @@ _FC: Final = 4096
 _POOLED: Final = 7
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+#: torchvision's last layer, which the LSTM replaces.
+_CLASSIFIER: Final = "classifier.6."
 
 
 def _convolutions() -> nn.Sequential:
@@ -79,3 +78,8 @@ class Vgg16Lstm(FrameLstm):
             maps = F.adaptive_avg_pool2d(maps, _POOLED)
         features: Tensor = self.classifier(maps.flatten(1))
         return features
+
+
+def encoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the model's encoder parameters from a torchvision ``vgg16`` state dict, without its ImageNet classifier."""
+    return {name: value for name, value in state.items() if not name.startswith(_CLASSIFIER)}

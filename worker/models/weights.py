@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from common.errors import InputError
-from worker.models.registry import implied_args
+from worker.models.registry import SHIPPED_ENCODERS, ShippedEncoder, implied_args
 
 _METADATA_KEY: Final = "flowcert"
 _TORCH_SUFFIXES: Final = (".pt", ".pth")
@@ -35,16 +35,9 @@ class WeightsInfo:
     width: int | None  #: frame width, in pixels
 
 
-@dataclass(frozen=True)
-class WeightsFile:
-    """A weights file, read once: its tensors by parameter name and the hash of the very bytes they came from."""
+class Metadata(BaseModel):
+    """What a weights file written by Flowcert says of its model."""
 
-    tensors: dict[str, Tensor]
-    metadata: str | None  #: JSON text that Flowcert wrote beside the tensors, if it did
-    sha256: str
-
-
-class _Metadata(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
@@ -53,13 +46,24 @@ class _Metadata(BaseModel):
     frames: int = Field(ge=2)
     height: int = Field(ge=1)
     width: int = Field(ge=1)
+    #: SHA-256 of the shipped encoder that the tensors leave out; None where they are the whole model.
+    encoder: str | None = None
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A weights file, read once: its tensors by parameter name and the hash of the very bytes they came from."""
+
+    tensors: dict[str, Tensor]
+    metadata: Metadata | None  #: what Flowcert wrote beside the tensors, if it did
+    sha256: str
 
 
 def read_weights(path: Path) -> WeightsFile:
     """Read a ``.safetensors`` file, or a ``.pt``/``.pth`` state dict without unpickling any code.
 
-    Raises InputError, one line that names the file, when it is missing, of another type, corrupt, no state dict, or
-    holds NaN or infinity.
+    A shipped encoder that the file leaves out is put in. Raises InputError, one line that names the file, when it is
+    missing, of another type, corrupt, no state dict, holds NaN or infinity, or leaves out an encoder not known here.
     """
     if path.suffix not in (".safetensors", *_TORCH_SUFFIXES):
         raise InputError("weights", f"{path}: must be a .safetensors file, or a .pt/.pth state dict")
@@ -67,11 +71,14 @@ def read_weights(path: Path) -> WeightsFile:
         data = path.read_bytes()
     except OSError as error:
         raise InputError("weights", f"{path}: cannot be read ({error.strerror})") from error
-    tensors, metadata = _parse_torch(path, data) if path.suffix in _TORCH_SUFFIXES else _parse_safetensors(path, data)
+    tensors, text = _parse_torch(path, data) if path.suffix in _TORCH_SUFFIXES else _parse_safetensors(path, data)
+    metadata = None if text is None else _parse_metadata(path, text)
     for name, tensor in tensors.items():
         # Judged as float32, in which the model computes: a float64 weight may overflow there.
         if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
             raise InputError("weights", f"{path}: parameter {name} has NaN or infinite values")
+    if metadata is not None and metadata.encoder is not None:
+        tensors |= _left_out(path, metadata).load()
     return WeightsFile(tensors, metadata, hashlib.sha256(data).hexdigest())
 
 
@@ -92,7 +99,7 @@ def inspect_weights(
     Raises InputError when the file is unusable or was written for another model or number of classes.
     """
     file = read_weights(weights)
-    known = None if file.metadata is None else _parse_metadata(weights, file.metadata)
+    known = file.metadata
     if known is not None:
         if known.name != name:
             raise InputError("weights", f"{weights}: was saved for the model {known.name!r}, not for {name!r}")
@@ -120,11 +127,29 @@ def save_weights(
     height: int,
     width: int,
 ) -> None:
-    """Write a module's weights as safetensors, with all that ``flowcert submit`` needs to use them unasked."""
-    known = _Metadata(name=name, args=dict(args), classes=classes, frames=frames, height=height, width=width)
+    """Write a module's weights as safetensors, with all that ``flowcert submit`` needs to use them unasked.
+
+    An encoder that is still the shipped one is left out, and named by its hash instead.
+    """
     tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    shipped = SHIPPED_ENCODERS.get(name)
+    encoder = None
+    if shipped is not None:
+        state = shipped.load()
+        if all(torch.equal(value, tensors[key]) for key, value in state.items()):
+            encoder, tensors = shipped.sha256, {key: value for key, value in tensors.items() if key not in state}
+    known = Metadata(
+        name=name, args=dict(args), classes=classes, frames=frames, height=height, width=width, encoder=encoder
+    )
     # Written by us, since save_file makes a file that only its owner, not another user's worker, may read.
     path.write_bytes(safetensors.torch.save(tensors, metadata={_METADATA_KEY: known.model_dump_json()}))
+
+
+def _left_out(path: Path, metadata: Metadata) -> ShippedEncoder:
+    shipped = SHIPPED_ENCODERS.get(metadata.name)
+    if shipped is None or shipped.sha256 != metadata.encoder:
+        raise InputError("weights", f"{path}: was saved with an encoder of another version of Flowcert")
+    return shipped
 
 
 def _parse_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], str | None]:
@@ -151,9 +176,9 @@ def _parse_torch(path: Path, data: bytes) -> tuple[dict[str, Tensor], None]:
     return state, None
 
 
-def _parse_metadata(path: Path, text: str) -> _Metadata:
+def _parse_metadata(path: Path, text: str) -> Metadata:
     try:
-        return _Metadata.model_validate_json(text)
+        return Metadata.model_validate_json(text)
     except ValidationError as error:
         detail = error.errors()[0]
         field = ".".join(str(part) for part in detail["loc"]) or "text"

@@ -14,6 +14,7 @@ import os
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,15 +35,20 @@ FFMPEG_OPTIONS = "protocol_whitelist;file|format_whitelist;avi,mov,matroska,webm
 
 Frame = npt.NDArray[np.uint8]
 
+_NO_FRAME = "has no frame that FFmpeg can decode"
+
 
 class RefusedError(Exception):
     """The video cannot be used; the text is one line for the user, without the file's name."""
 
 
-def set_limits(max_bytes: int) -> None:
-    """Limit this process's processor time and memory, and forbid core dumps and file output."""
+def set_limits(max_bytes: int, spent_seconds: int = 0) -> None:
+    """Limit this process's processor time and memory, and forbid core dumps and file output.
+
+    ``spent_seconds`` of processor time were spent before, on other videos.
+    """
     limits = {
-        resource.RLIMIT_CPU: CPU_SECONDS,
+        resource.RLIMIT_CPU: CPU_SECONDS + spent_seconds,
         resource.RLIMIT_AS: max_bytes + WORKING_BYTES,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
@@ -63,11 +69,7 @@ def read_frames(path: Path, height: int, width: int, wanted: int | None, max_byt
     # Loaded late, so that the limits already hold while its libraries start.
     import cv2
 
-    cv2.setNumThreads(1)
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    if not capture.isOpened():
-        raise RefusedError("is not a video that FFmpeg can open")
-    claimed = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)) * int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) * 3
+    capture, claimed = _open(path)
     _check_bytes(claimed, max_bytes)
     frames: list[Frame] = []
     shape: tuple[int, ...] | None = None
@@ -83,22 +85,56 @@ def read_frames(path: Path, height: int, width: int, wanted: int | None, max_byt
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         frames.append(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), dtype=np.uint8))
     if not frames:
-        raise RefusedError("has no frame that FFmpeg can decode")
+        raise RefusedError(_NO_FRAME)
+    return frames
+
+
+def count_frames(path: Path, max_bytes: int) -> int:
+    """Count a video's frames by decoding them all, for what a container says of its number of frames may be wrong.
+
+    Raises RefusedError when it is cut short, nothing can be decoded, or its frames exceed ``max_bytes``.
+    """
+    _check_whole(path)
+    capture, claimed = _open(path)
+    frames = 0
+    while capture.grab():
+        # Grabbing decodes; that the result can be had as a picture too is asked of the first frame only.
+        if frames == 0 and not capture.retrieve()[0]:
+            break
+        frames += 1
+        _check_bytes(frames * claimed, max_bytes)
+    if frames == 0:
+        raise RefusedError(_NO_FRAME)
     return frames
 
 
 def sample_video(path: Path, frames: int, stride: int | None, height: int, width: int, max_bytes: int) -> Frame:
     """Decode the clip ``[frames, height, width, 3]``; raise RefusedError with the reason when it cannot be had."""
-    with path.open("rb") as file:
-        incomplete = truncation(file, path.stat().st_size)
-    if incomplete is not None:
-        raise RefusedError(incomplete)
+    _check_whole(path)
     needed = frames_needed(frames, stride)
     images = read_frames(path, height, width, None if stride is None else needed, max_bytes)
     if len(images) < needed:
         noun = "frame" if len(images) == 1 else "frames"
         raise RefusedError(f"has {len(images)} {noun}, {needed} are needed")
     return np.stack([images[i] for i in sample_indices(len(images), frames, stride)])
+
+
+def _open(path: Path) -> tuple[Any, int]:
+    """Open a video; returns what reads it, and the bytes of one of its frames, as its container says."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    if not capture.isOpened():
+        raise RefusedError("is not a video that FFmpeg can open")
+    return capture, int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)) * int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) * 3
+
+
+def _check_whole(path: Path) -> None:
+    with path.open("rb") as file:
+        incomplete = truncation(file, path.stat().st_size)
+    if incomplete is not None:
+        raise RefusedError(incomplete)
 
 
 def _check_bytes(size: int, max_bytes: int) -> None:

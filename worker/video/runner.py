@@ -35,7 +35,7 @@ def run_decoder(
     Raises ClipError, in one line that names the file, when it is missing, empty, truncated, no video, too short, too
     large (``max_bytes`` of decoded frames), or when the decoder crashes or takes longer than ``wall_seconds``.
     """
-    _check_file(path)
+    check_file(path)
     shape = (sampling.frames, sampling.height, sampling.width, 3)
     expected = int(np.prod(shape))
     if expected > max_bytes:
@@ -54,8 +54,8 @@ def run_decoder(
     return np.frombuffer(output, dtype=np.uint8).reshape(shape).copy()
 
 
-def _check_file(path: Path) -> None:
-    """Refuse what needs no decoder to be refused."""
+def check_file(path: Path) -> None:
+    """Refuse what needs no decoder to be refused; raises ClipError."""
     # Control characters, undecodable bytes and line separators; written as escapes, to keep the message on one line.
     if any(unicodedata.category(letter) in _UNPRINTABLE for letter in str(path)):
         raise ClipError(ascii(str(path)), "has unprintable characters in its name; rename it")

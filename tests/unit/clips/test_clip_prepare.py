@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 
@@ -114,6 +115,7 @@ def test_second_load_comes_from_the_cache_unchanged(write_video, sampling, tmp_p
     monkeypatch.setattr(clip_module, "prepare_clip", lambda *_: pytest.fail("prepared again"))
     second = load(path, cache, sampling, first.digest)
     assert second.digest == first.digest
+    assert first.video_sha256 == second.video_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     np.testing.assert_array_equal(second.frames, first.frames)
     assert [entry.suffix for entry in cache.iterdir()] == [".clip"]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
-from scheduler.intake.dataset import find_clips, usable
+from scheduler.intake.dataset import find_clips
+from scheduler.intake.selection import Selection, select, usable
 
 
 @pytest.fixture
@@ -106,12 +107,21 @@ def test_a_name_that_is_not_utf8_is_kept_as_a_problem(dataset):
     assert problem[0].path.encode()
 
 
-def test_choosing_clips_is_deterministic_and_judges_labels(dataset):
-    clips = find_clips(dataset)
-    assert names(usable(clips, ["A", "B"], limit=1)) == [("A", "a.avi", None), ("B", "b.MP4", None)]
-    assert names(usable(clips, ["A", "B"], only=["B"])) == [("B", "b.MP4", None)]
-    assert names(usable(clips, ["A", "X"]))[2] == ("B", "b.MP4", "its label 'B' is not one of the model's 2 classes")
+def test_choosing_clips_is_deterministic(dataset):
+    def chosen(**wanted):
+        return [Path(clip.path).name for clip in select(dataset, Selection(**wanted)).clips]
+
+    assert chosen() == ["a.avi", "c.avi", "b.MP4"]
+    assert chosen(per_class=1) == ["a.avi", "b.MP4"]
+    assert chosen(limit=2) == ["a.avi", "c.avi"]
+    assert chosen(per_class=1, limit=1) == ["a.avi"]
+    assert chosen(only=("B",), limit=2) == ["b.MP4"]
     with pytest.raises(InputError, match="--class: no clip is labelled 'C'"):
-        usable(clips, ["A"], only=["C"])
+        chosen(only=("C",))
+
+
+def test_labels_are_held_against_the_models_classes(dataset):
+    clips = find_clips(dataset)
+    assert names(usable(clips, ["A", "X"]))[2] == ("B", "b.MP4", "its label 'B' is not one of the model's 2 classes")
     with pytest.raises(InputError, match="none of the 3 clips can be certified"):
         usable(clips, ["X", "Y"])

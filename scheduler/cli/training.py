@@ -1,0 +1,181 @@
+"""Decides how a training runs beside the command and how its progress is shown, on a terminal and in a log."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from typing import IO, Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from common.errors import InputError, ServerError
+from scheduler.cli.output import note, notes_console, results_console
+
+#: Pause between two lines where there is no terminal to draw on, in seconds.
+_LOG_PAUSE = 5.0
+#: How long a training may take to end when it is told to, in seconds.
+_PATIENCE = 20.0
+_STAGES = {"decode": "clips decoded", "encode": "clips encoded", "train": "steps trained"}
+
+Event = Mapping[str, Any]
+
+
+def run_training(document: Mapping[str, Any]) -> None:
+    """Run ``worker.entry.train``, a program of its own, for only workers have torch; show what it tells.
+
+    Raises InputError at the option that is wrong, ServerError when the program ended without a word.
+    """
+    console = notes_console()
+    bars = _Bars(console) if console.is_terminal else None
+    shown: _Shown = bars or _Log()
+    last: Event = {}
+    try:
+        with bars.live if bars is not None else nullcontext():
+            for last in _events(document):
+                _show(last, shown)
+    except KeyboardInterrupt:
+        note("stopping; the epochs that were kept stay: give the same command again to go on")
+        raise
+    if last.get("event") == "refused":
+        raise _located(last["where"], last["problem"])
+    if last.get("event") == "done":
+        _conclude(last)
+
+
+class _Shown(Protocol):
+    """Where progress is shown."""
+
+    def step(self, text: str, done: int, total: int) -> None:
+        """So many of a stage are done."""
+        ...
+
+    def epoch(self, text: str, *, final: bool) -> None:
+        """An epoch is done."""
+        ...
+
+
+class _Bars:
+    """Draws a bar for each stage, and the last epoch below them."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._bars = Progress(TextColumn("{task.description}"), *columns)
+        self._tasks: dict[str, TaskID] = {}
+        self._epoch = Text()
+        self.live = Live(Group(self._bars, self._epoch), console=console, refresh_per_second=4)
+
+    def step(self, text: str, done: int, total: int) -> None:
+        if text not in self._tasks:
+            # What an earlier run did counts as done from the start, and so does not hurry the estimate.
+            self._tasks[text] = self._bars.add_task(text, total=total, completed=done - 1)
+        self._bars.update(self._tasks[text], completed=done)
+
+    def epoch(self, text: str, *, final: bool) -> None:  # noqa: ARG002 - a log has to know.
+        self._epoch.plain = text
+
+
+class _Log:
+    """Writes lines, not too often; the last of a stage is always written."""
+
+    def __init__(self) -> None:
+        self._stage, self._start, self._before = "", 0.0, 0
+        self._step_at = self._epoch_at = 0.0
+
+    def step(self, text: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if text != self._stage:
+            self._stage, self._start, self._before = text, now, done - 1
+            self._step_at = now
+        if done < total and now - self._step_at < _LOG_PAUSE:
+            return
+        rate = (done - self._before) / max(now - self._start, 1e-9)
+        left = f", about {(total - done) / rate:.0f} s left" if done < total else ""
+        note(f"{done} of {total} {text}{left}")
+        self._step_at = now
+
+    def epoch(self, text: str, *, final: bool) -> None:
+        if final or time.monotonic() - self._epoch_at >= _LOG_PAUSE:
+            note(text)
+            self._epoch_at = time.monotonic()
+
+
+def _show(event: Event, shown: _Shown) -> None:
+    if event["event"] == "note":
+        note(event["text"])
+    elif event["event"] == "step":
+        stage = event["stage"]
+        shown.step(_STAGES.get(stage, f"{stage.partition(' ')[2]} clips measured"), event["done"], event["total"])
+    elif event["event"] == "epoch":
+        validation = event["validation_accuracy"]
+        measured = "" if validation is None else f", validation {validation:.1%}"
+        trained = f"loss {event['loss']:.3f}, train {event['train_accuracy']:.1%}"
+        shown.epoch(
+            f"epoch {event['epoch']} of {event['epochs']}: {trained}{measured}", final=event["epoch"] == event["epochs"]
+        )
+
+
+def _conclude(event: Event) -> None:
+    for side, found in event["accuracy"].items():
+        results_console().print(f"{side}: accuracy {found['accuracy']:.1%} of {found['clips']} clips", highlight=False)
+    note(f"wrote {event['out']} ({event['bytes']:,} bytes); metrics and checkpoint are beside it")
+
+
+def _events(document: Mapping[str, Any]) -> Iterator[Event]:
+    """What the training tells; it is ended, and waited for, whenever this is left."""
+    with tempfile.TemporaryFile("w+") as said:
+        command = [sys.executable, "-m", "worker.entry.train"]
+        # In a session of its own, so that Ctrl-C reaches it once, and through us.
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True
+        )
+        try:
+            _hand_over(process.stdin, json.dumps(document))
+            for line in process.stdout or ():
+                event = json.loads(line)
+                yield event
+                if event["event"] == "refused":
+                    return
+            status = process.wait()
+        finally:
+            _end(process)
+        if status:
+            said.seek(0)
+            lines = [line.strip() for line in said if line.strip()] or [f"status {status}"]
+            raise ServerError(f"the training ended early: {lines[-1]}")
+
+
+def _hand_over(pipe: IO[str] | None, text: str) -> None:
+    if pipe is not None:
+        with pipe:
+            pipe.write(text)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    # Closed first: a program that waits for its last words to be read would not end.
+    if process.stdout is not None:
+        process.stdout.close()
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _located(where: str, problem: str) -> InputError:
+    """Name a field as the option it is given in."""
+    names = {"height": "size", "width": "size", "args": "model_args"}
+    field, _, inner = where.partition(".")
+    named = where if field.isupper() or "/" in where else f"--{names.get(field, field).replace('_', '-')}"
+    if named != where and inner:
+        named = f"{named.partition('.')[0]}: {inner}"
+    return InputError(named, problem)

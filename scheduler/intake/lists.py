@@ -1,0 +1,91 @@
+"""Decides which clips a list names: one of UCF101's official lists, lines of their kind, or a CSV manifest."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from common.errors import InputError
+
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v")
+LIST_SUFFIXES = (".txt", ".csv")
+#: What OpenCV, FFmpeg or the operating system would take for something else than a file's name.
+_FORBIDDEN = ("%", "!", "://", "\0")
+_LINE = re.compile(r"(?P<path>.*?)(?:\s+(?P<number>\d+))?")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A clip as a list names it."""
+
+    line: int
+    path: PurePosixPath  #: relative to the list's root
+    label: str  #: what the list says, or the class folder
+    number: int | None = None  #: the class's number, which train lists give
+
+
+def read_list(file: Path) -> list[Entry]:
+    """Read ``Class/clip.avi`` lines, those of UCF101's train lists with a number after them, or a CSV manifest.
+
+    Raises InputError, which names the line, for what is no plain relative path to a video or is named twice.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(str(file), "is not UTF-8 text") from error
+    seen: dict[PurePosixPath, int] = {}
+    entries = []
+    for line, written, given, number in _table(text) if file.suffix.lower() == ".csv" else _lines(text):
+        where = f"{file} line {line}"
+        path = _accepted(written, where)
+        if path in seen:
+            raise InputError(where, f"{written!r} is already in line {seen[path]}")
+        seen[path] = line
+        label = given or path.parent.name
+        if not label:
+            raise InputError(where, f"{written!r} has no class folder; expected Class/clip.avi")
+        entries.append(Entry(line, path, label, number))
+    return entries
+
+
+Row = tuple[int, str, str | None, int | None]
+
+
+def _table(text: str) -> Iterator[Row]:
+    """Line number, path and label of each row: the columns of these names, or else the first two."""
+    rows = csv.reader(io.StringIO(text))
+    found = [(rows.line_num, [cell.strip() for cell in row]) for row in rows if any(cell.strip() for cell in row)]
+    header = [cell.lower() for cell in found[0][1]] if found else []
+    path, label = 0, 1
+    if "path" in header:
+        path, label = header.index("path"), header.index("label") if "label" in header else len(header)
+        found = found[1:]
+    for line, row in found:
+        yield line, row[path] if path < len(row) else "", row[label] if label < len(row) else None, None
+
+
+def _lines(text: str) -> Iterator[Row]:
+    """Line number and path of each line, and the number after it."""
+    for line, written in enumerate(text.split("\n"), start=1):
+        match = _LINE.fullmatch(written.strip())
+        if match is not None and match["path"]:
+            yield line, match["path"], None, None if match["number"] is None else int(match["number"])
+
+
+def _accepted(written: str, where: str) -> PurePosixPath:
+    """Refuse what is no plain relative path to a video: lists come from elsewhere and may name anything."""
+    path = PurePosixPath(written)
+    for mark in _FORBIDDEN:
+        if mark in written:
+            raise InputError(where, f"{written!r} has {mark!r} in it")
+    if path.is_absolute():
+        raise InputError(where, f"{written!r} is absolute; entries start at the list's root")
+    if ".." in path.parts:
+        raise InputError(where, f"{written!r} has '..' in it")
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise InputError(where, f"{written!r} is no video ({', '.join(VIDEO_SUFFIXES)})")
+    return path

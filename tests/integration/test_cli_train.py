@@ -1,0 +1,100 @@
+"""The command ``train``, through its program: progress and results, one line for what is wrong, Ctrl-C and going on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from scheduler.cli import main as program
+from scheduler.cli.train import _numbers
+from worker.demo.render import DIRECTIONS, render_dataset
+from worker.models import inspect_weights
+
+SMALL = ("--frames=4", "--size=16x16", "--epochs=3", '--model-args={"hidden": 8, "channels": [4], "features": 8}')
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train")
+    render_dataset(folder / "clips", per_class=3, seed=1)
+    for half, groups in (("train", (1, 2)), ("test", (3,))):
+        lines = [f"{label}/v_{label}_g{group:02d}_c01.avi\r\n" for label in DIRECTIONS for group in groups]
+        (folder / f"{half}list01.txt").write_text("".join([*lines, "Absent/v_Absent_g09_c01.avi\r\n"]))
+    return folder
+
+
+@pytest.fixture
+def flowcert(home, monkeypatch, capfd):
+    """Run a command in this process; returns status, standard output and standard error."""
+    monkeypatch.setenv("FLOWCERT_DATA_DIR", str(home / "data"))
+    monkeypatch.setattr(program.signal, "signal", lambda *_: None)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["flowcert", *map(str, arguments)])
+        capfd.readouterr()
+        status = program.main()
+        return status, *capfd.readouterr()
+
+    return run
+
+
+def test_a_model_is_trained_on_an_official_list_and_measured_on_the_other(flowcert, home, tmp_path):
+    out = tmp_path / "w.safetensors"
+    lists = ("--splits", home, "--split=trainlist01", "--test-split=testlist01", "--validation-groups=2")
+    status, said, noted = flowcert("train", home / "clips", "--out", out, *lists, *SMALL)
+    assert status == 0, noted
+    assert [line.split(":")[0] for line in said.splitlines()] == ["train", "validation", "test"]
+    assert said.count("of 4 clips") == 3
+    assert "trainlist01: 1 of its clips are skipped" in noted
+    assert "12 of 12 clips decoded" in noted
+    assert "no group is on both sides" in noted
+    assert "epoch 3 of 3: loss" in noted
+    info = inspect_weights("cnn_lstm", out, {}, None)
+    assert (info.classes, info.frames, info.height, info.width) == (tuple(sorted(DIRECTIONS)), 4, 16, 16)
+
+
+def test_what_is_wrong_is_one_line_at_its_option(flowcert, home, tmp_path):
+    out = ("--out", tmp_path / "w.safetensors")
+    for arguments, line in (
+        ((home / "none", *out), "none: does not exist"),
+        ((home / "clips", *out, "--size=16"), "error: --size: '16' is not a height and width in pixels, such as 64x64"),
+        ((home / "clips", *out, "--model-args=[1]"), "error: --model-args: is not a JSON object"),
+        ((home / "clips", *out, "--validation-groups=1,x"), "error: --validation-groups: '1,x' is not a list of"),
+        ((home / "clips", *out, "--model=resnet"), "error: --model: 'resnet' is not one of cnn_lstm, "),
+    ):
+        status, said, noted = flowcert("train", *arguments)
+        assert (status, said) == (2, "")
+        assert line in noted.splitlines()[-1]
+
+
+def test_numbers_are_read_as_written():
+    assert _numbers("1, 3,5-7") == [1, 3, 5, 6, 7]
+    assert _numbers(None) is None
+
+
+def test_a_training_that_is_stopped_goes_on_and_leaves_no_half_written_file(home, tmp_path):
+    out = tmp_path / "w.safetensors"
+    command = [sys.executable, "-m", "scheduler.cli.main", "train", home / "clips", "--out", out, *SMALL[:2], SMALL[3]]
+    environment = os.environ | {"FLOWCERT_DATA_DIR": str(home / "data")}
+    started = [*map(str, command), "--epochs=1000000"]
+    process = subprocess.Popen(started, stderr=subprocess.PIPE, text=True, env=environment)
+    checkpoint = out.with_suffix(".checkpoint")
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, noted = process.communicate(timeout=60)
+    assert process.returncode == 130, noted
+    assert "give the same command again to go on" in noted
+    assert checkpoint.exists()
+    assert not out.exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    again = subprocess.run(
+        [*started, "--minutes=0.000001"], capture_output=True, text=True, env=environment, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    assert "going on after epoch" in again.stderr
+    assert out.exists()
