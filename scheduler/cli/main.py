@@ -22,6 +22,7 @@ from scheduler.cli import (
     serve,
     status,
     submit,
+    summary,
     trace,
     train,
     watch,
@@ -43,6 +44,7 @@ app.command()(status.status)
 app.command()(watch.watch)
 app.command()(results.results)
 app.command()(guarantees.guarantees)
+app.command()(summary.summary)
 app.command()(trace.trace)
 app.command()(witness.witness)
 app.command()(replay.replay)

@@ -28,10 +28,19 @@ def plain(value: Any) -> Any:
             return whole if whole == value else float(value)
         case datetime():
             return value.isoformat()
+        case dict():
+            return {key: plain(inner) for key, inner in value.items()}
+        case list():
+            return [plain(inner) for inner in value]
         case _:
             return value
 
 
 def to_json(rows: Sequence[Row]) -> str:
     """Write rows as a JSON list, one object a row."""
-    return json.dumps([{key: plain(value) for key, value in row.items()} for row in rows], indent=2, allow_nan=False)
+    return json.dumps([plain(row) for row in rows], indent=2, allow_nan=False)
+
+
+def object_json(row: Row) -> str:
+    """Write one row, whose values may be rows and lists of them, as a JSON object."""
+    return json.dumps(plain(row), indent=2, allow_nan=False)
