@@ -31,7 +31,7 @@ Pixels = Positive
 #: A Lipschitz constant of the margin: a number, in logits per pixel of the norm, or the word that has it estimated.
 Lipschitz = Literal["estimated"] | Positive
 #: Fields that came later; a specification without them is the same job as before.
-_LATER_FIELDS = ("continuous", "lipschitz", "heuristic")
+_LATER_FIELDS = ("continuous", "lipschitz", "heuristic", "gradients")
 
 
 class _Spec(BaseModel):
@@ -93,6 +93,7 @@ class JobSpec(_Spec):
         default=None, description="the margin's Lipschitz constant, in logits per pixel of the norm, or 'estimated'"
     )
     heuristic: bool = Field(default=False, description="whether the search is guided by h = margin / lipschitz")
+    gradients: int | None = Field(default=None, ge=1, description="gradients after which an attack ends")
 
     @field_validator("features")
     @classmethod

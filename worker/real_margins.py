@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from torch import Tensor
 
 from worker.plain import PlainEvaluator, finite
 from worker.warp import warp
+
+#: Pixels of the clips of one batch, at most: a real-size encoder keeps about 2 kB for each to find gradients.
+_PIXELS = 2**21
 
 Vector = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.float64]
@@ -37,8 +41,8 @@ class RealMargins:
         The margin is the least of them. Raises NumericalError when a logit is NaN or infinite.
         """
         with torch.no_grad():
-            logits = finite(self.logits(self._tensor(moves)).double().cpu().numpy())
-        return self._leads(logits)
+            parts = [self.logits(self._tensor(some)).double().cpu().numpy() for some in self._parts(moves)]
+        return self._leads(finite(np.concatenate(parts)))
 
     def margins(self, moves: Rows) -> Vector:
         """Margins ``[B]`` under changes ``[B, J]``, in logits."""
@@ -49,6 +53,16 @@ class RealMargins:
 
         A class below 0 stands for the one closest to the label. Raises NumericalError for a number that is not finite.
         """
+        parts = zip(self._parts(moves), self._parts(classes), strict=True)
+        leads, gradients = zip(*(self._gradients(*part) for part in parts), strict=True)
+        return np.concatenate(leads), np.concatenate(gradients)
+
+    def _parts(self, rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Cut rows into batches whose clips have no more pixels together than memory allows for."""
+        most = max(1, _PIXELS // self.plain.frames[:, 0].numel())
+        return np.array_split(rows, range(most, len(rows), most))
+
+    def _gradients(self, moves: Rows, classes: npt.NDArray[np.int64]) -> tuple[Rows, Rows]:
         changes = self._tensor(moves).requires_grad_()
         # cuDNN refuses to differentiate recurrent layers in eval mode; its generic path does not.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):

@@ -31,10 +31,17 @@ class UpperBounds:
 
 
 def search_upper_bounds(game: Game, judge: Judge, spec: JobSpec, limit: int, stop: Callable[[], bool]) -> UpperBounds:
-    """Search grid points that cost at most ``limit`` and real changes within the radius, until ``stop``."""
+    """Search grid points that cost at most ``limit`` and real changes within the radius, until ``stop``.
+
+    The job's number of gradients, where it has one, ends the search too; a batch that is under way is finished.
+    """
     effort = Effort()
-    greedy = GreedyAttack(game, judge, limit, stop, effort).find()
-    gradients = GradientSearch(RealMargins(judge.plain, judge.label), spec.norm, float(spec.radius), stop, effort)
+
+    def ended() -> bool:
+        return stop() or (spec.gradients is not None and effort.gradients >= spec.gradients)
+
+    greedy = GreedyAttack(game, judge, limit, ended, effort).find()
+    gradients = GradientSearch(RealMargins(judge.plain, judge.label), spec.norm, float(spec.radius), ended, effort)
     real = gradients.find([] if greedy is None else [_pixels(game, greedy, spec)])
     starts = [] if greedy is None else [greedy]
     if real is not None:

@@ -86,6 +86,9 @@ Lipschitz = Annotated[
     str | None,
     typer.Option(metavar="L", help="The margin's Lipschitz constant, in logits per pixel, or: estimated."),
 ]
+Gradients = Annotated[
+    int | None, typer.Option(metavar="N", help="Gradients after which a clip's attack ends [its time limit only].")
+]
 Heuristic = Annotated[
     bool | None,
     typer.Option("--heuristic/--no-heuristic", help="Guide the search by margin / L; its bounds rest on L then [no]."),

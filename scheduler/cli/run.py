@@ -36,6 +36,7 @@ def run(
     continuous: options.Continuous = None,
     lipschitz: options.Lipschitz = None,
     heuristic: options.Heuristic = None,
+    gradients: options.Gradients = None,
     budget: options.Budget = None,
 ) -> None:
     """Submit a job and work on it here until it is done; print its results."""

@@ -36,6 +36,7 @@ def submit(
     continuous: options.Continuous = None,
     lipschitz: options.Lipschitz = None,
     heuristic: options.Heuristic = None,
+    gradients: options.Gradients = None,
     budget: options.Budget = None,
 ) -> None:
     """Make a job, or resume the one with the same specification; print its number.

@@ -55,6 +55,7 @@ class JobConfig(BaseModel):
     continuous: bool = False
     lipschitz: Lipschitz | None = None
     heuristic: bool = False
+    gradients: int | None = Field(default=None, ge=1)
     budget: int = Field(default=DEFAULT_BUDGET, ge=1, lt=2**63)
 
     @field_validator("split")

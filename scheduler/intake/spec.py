@@ -48,6 +48,7 @@ def build_spec(request: JobRequest) -> JobSpec:
             continuous=config.continuous,
             lipschitz=config.lipschitz,
             heuristic=config.heuristic,
+            gradients=config.gradients,
         )  # fmt: skip
         check_game(spec)
     except (ValidationError, InputError) as error:
