@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ JOBS = {
     ],
     "real_size": [*REAL_SIZE, *L2, "--features", "global", "--radius", "1600", "--budget", "5000", "--per-class", "1"],
     "paper": [
-        *REAL_SIZE, "--config", "examples/paper.yaml", "--class", "Basketball", "--class", "PullUps", "--per-class", "1",
+        *REAL_SIZE, "--config", "examples/paper.yaml",
+        "--class", "Basketball", "--class", "PullUps", "--per-class", "1",
     ],
 }  # fmt: skip
 
@@ -75,7 +76,9 @@ def run(name: str, options: list[str]) -> Outcome:
     flowcert("run", str(DATA), "--split", "testlist01", *options, show=True)
     minutes = (time.monotonic() - begun) / 60
     summary, results, trace = (json.loads(flowcert(word, "--json")) for word in ("summary", "results", "trace"))
-    return Outcome(summary, results, trace, minutes)
+    outcome = Outcome(summary, results, trace, minutes)
+    (HOME / f"{name}.json").write_text(json.dumps(asdict(outcome)))
+    return outcome
 
 
 def flowcert(*arguments: str, show: bool = False) -> str:
@@ -158,10 +161,8 @@ def _estimate(side: dict[str, Any] | None) -> str:
 def _shares(outcome: Outcome) -> str:
     rows = outcome.summary["certified_share"]
     shares = sorted({row["displacement"] for row in rows})
-    lines = [
-        "| certified | " + " | ".join(f"≥ {px:g} px rms" for px in shares) + " |",
-        "|---" * (1 + len(shares)) + "|",
-    ]
+    heads = " | ".join(f"≥ {px:g} px rms" for px in shares)
+    lines = [f"| certified | {heads} |", "|---" * (1 + len(shares)) + "|"]
     for measure, guarantee in sorted({(row["measure"], row["guarantee"]) for row in rows}):
         found = {row["displacement"]: row for row in rows if (row["measure"], row["guarantee"]) == (measure, guarantee)}
         cells = [f"{found[px]['certified']} of {found[px]['evaluated']}" for px in shares]
@@ -176,9 +177,8 @@ def _classes(first: Outcome, second: Outcome) -> str:
     ]
     other = {row["label"]: row for row in second.summary["classes"]}
     for row in first.summary["classes"]:
-        sides = [
-            _px(each[key]) for each in (row, other[row["label"]]) for key in ("fmsr_lower_median", "fmsr_upper_median")
-        ]
+        medians = ("fmsr_lower_median", "fmsr_upper_median")
+        sides = [_px(each[key]) for each in (row, other[row["label"]]) for key in medians]
         lines.append(f"| {row['label']} | {row['evaluated']} | {row['correct']} | {' | '.join(sides)} |")
     return "\n".join(lines)
 
@@ -190,9 +190,10 @@ def _clips(outcome: Outcome) -> str:
     ]
     for row in outcome.results:
         bounds = [_px(row[key]) for key in ("fmsr_lower", "fmsr_upper", "msr_lower")]
+        bounds += [row["msr_lower_guarantee"] or "", _px(row["msr_upper"])]
         lines.append(
-            f"| {Path(row['video']).stem} | {row['verdict']} | {' | '.join(bounds)} | {row['msr_lower_guarantee'] or ''} "
-            f"| {_px(row['msr_upper'])} | {row['points_explored']:,} | {row['seconds']:.0f} |"
+            f"| {Path(row['video']).stem} | {row['verdict']} | {' | '.join(bounds)} "
+            f"| {row['points_explored']:,} | {row['seconds']:.0f} |"
         )
     return "\n".join(lines)
 
@@ -212,7 +213,8 @@ def draw_convergence(outcome: Outcome, path: Path) -> None:
         seconds = [row["seconds_since_submit"] for row in moves]
         for key, style in (("fmsr_lower", "-"), ("fmsr_upper", "--")):
             values = [math.nan if row[key] is None else float(row[key]) for row in moves]
-            label = f"{Path(video).stem}, {'lower: ' + moves[-1]['fmsr_lower_guarantee'] if style == '-' else 'upper: witness'}"
+            worth = f"lower: {moves[-1]['fmsr_lower_guarantee']}" if key == "fmsr_lower" else "upper: witness"
+            label = f"{Path(video).stem}, {worth}"
             axes.step(seconds, values, style, where="post", color=f"C{number}", label=label)
     axes.set_xlabel("seconds since the job was submitted")
     axes.set_ylabel("FMSR bounds, px (L2)")

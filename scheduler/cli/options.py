@@ -121,7 +121,7 @@ def _clips(request: JobRequest) -> list[FoundClip]:
         raise InputError(request.at("splits"), "says where a list is looked up; name the list with --split")
     wanted = Selection(
         root=folder(config.root), label=config.label, split=config.split, splits=folder(config.splits),
-        only=config.only, per_class=config.per_class, limit=config.limit,
+        only=config.only, per_class=config.per_class, limit=config.limit, missing=False,
     )  # fmt: skip
     dataset = Path(config.dataset).expanduser().resolve()
     try:
@@ -131,7 +131,8 @@ def _clips(request: JobRequest) -> list[FoundClip]:
         if error.where.startswith("--"):
             raise request.located(error) from error
         raise
-    say_skipped(dataset, config.split, found.skipped)
+    if config.split is not None and found.skipped:
+        note(f"{config.split}: {found.skipped:,} of its clips are not in {dataset} and are skipped")
     return found.clips
 
 

@@ -21,6 +21,7 @@ class Selection:
     label: str | None = None  #: class of a single video
     split: str | None = None  #: name of an official list
     splits: Path | None = None  #: folder of the official lists
+    missing: bool = True  #: whether a list's clips that a class folder lacks are kept, as missing, or skipped
     only: tuple[str, ...] = ()  #: classes
     per_class: int | None = None  #: the first clips of each class
     limit: int | None = None  #: the first clips of all
@@ -31,7 +32,7 @@ class Selected:
     """The clips that are wanted, by label and path."""
 
     clips: list[FoundClip]
-    skipped: int = 0  #: clips of the official list whose class the dataset does not have
+    skipped: int = 0  #: clips of the official list that the dataset does not have, and that are not kept as missing
 
 
 def select(dataset: Path, wanted: Selection) -> Selected:
@@ -45,7 +46,7 @@ def select(dataset: Path, wanted: Selection) -> Selected:
         if base is None:
             raise InputError("--split", "is only for a dataset that is a folder or a list of clips")
         official = find_list(wanted.split, base, wanted.splits)
-        clips, skipped = _in_official(clips, official, dataset if dataset.is_dir() else None)
+        clips, skipped = _in_official(clips, official, dataset if dataset.is_dir() and wanted.missing else None)
         if not clips:
             raise InputError("--split", f"none of the {skipped:,} clips of {official.file} is in {dataset}")
     labels = {clip.label for clip in clips}
@@ -83,7 +84,7 @@ def folder_of(dataset: Path, root: Path | None) -> Path | None:
 def _in_official(
     clips: list[FoundClip], official: OfficialList, folder: Path | None
 ) -> tuple[list[FoundClip], int]:  # fmt: skip
-    """Take a list's clips; in a ``folder``, one that its class folder lacks is missing, and others are skipped.
+    """Take a list's clips; of a ``folder``, one that its class folder lacks is missing, and others are skipped.
 
     A manifest is a choice already: what it leaves out is not missing.
     """

@@ -66,6 +66,12 @@ def test_a_missing_clip_is_found_missing_and_one_without_class_folder_is_skipped
     assert names(select(home / "clips", Selection(split="trainlist01"))) == [("v_Archery_g02_c01.avi", None)]
 
 
+def test_a_job_takes_what_is_there(home):
+    found = select(home / "clips", Selection(split="testlist01", per_class=2, missing=False))
+    assert names(found) == [("v_Archery_g01_c01.avi", None)]
+    assert found.skipped == 2
+
+
 def test_an_empty_class_folder_is_no_absent_one(home):
     (home / "clips" / "Diving").mkdir()
     found = select(home / "clips", Selection(split="testlist01", only=("Diving",)))
