@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Generator, Mapping
+from contextlib import closing, nullcontext
 from typing import IO, Any, Protocol
 
 from rich.console import Console, Group
@@ -38,8 +38,8 @@ def run_training(document: Mapping[str, Any]) -> None:
     shown: _Shown = bars or _Log()
     last: Event = {}
     try:
-        with bars.live if bars is not None else nullcontext():
-            for last in _events(document):
+        with bars.live if bars is not None else nullcontext(), closing(_events(document)) as events:
+            for last in events:
                 _show(last, shown)
     except KeyboardInterrupt:
         note("stopping; the epochs that were kept stay: give the same command again to go on")
@@ -128,7 +128,7 @@ def _conclude(event: Event) -> None:
     note(f"wrote {event['out']} ({event['bytes']:,} bytes); metrics and checkpoint are beside it")
 
 
-def _events(document: Mapping[str, Any]) -> Iterator[Event]:
+def _events(document: Mapping[str, Any]) -> Generator[Event]:
     """What the training tells; it is ended, and waited for, whenever this is left."""
     with tempfile.TemporaryFile("w+") as said:
         command = [sys.executable, "-m", "worker.entry.train"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -86,22 +84,13 @@ def store_metrics(path: Path, rows: Sequence[Row]) -> None:
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that there is either the old or the new one, whole, whenever the program ends."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Of a fixed name, so that an interruption at any moment leaves none behind, or one that the next run replaces.
+    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        # Readable as a file written plainly would be; mkstemp's are for their owner alone.
-        os.fchmod(handle, 0o666 & ~_umask())
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _option(name: str) -> str:
