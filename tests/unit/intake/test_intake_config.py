@@ -144,3 +144,12 @@ def test_a_lipschitz_constant_is_a_positive_number_or_estimated(given):
         read_request({**OPTIONS, "lipschitz": given}, None)
     assert read_request({**OPTIONS, "lipschitz": "estimated"}, None).config.lipschitz == "estimated"
     assert read_request({**OPTIONS, "lipschitz": "0.25"}, None).config.lipschitz == Decimal("0.25")
+
+
+def test_the_paper_s_settings_are_a_job_file():
+    file = Path(__file__).parents[3] / "examples" / "paper.yaml"
+    config = read_request({"dataset": "clips"}, file).config
+    assert (config.model, config.flow, config.norm, config.gradients) == ("vgg16_lstm", "farneback", "L2", 20)
+    assert (config.lipschitz, config.heuristic) == ("estimated", True)
+    # A thousand expansions of a node with all of its children: two signs of 30 coordinates, and one step deeper.
+    assert config.budget == pytest.approx(1000 * 61, rel=0.02)
