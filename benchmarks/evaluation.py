@@ -30,13 +30,13 @@ L2 = ["--norm", "L2", "--tau", "1"]
 #: Root mean square displacement, in pixels, at which the certified share is reported in the short figures.
 DISPLACEMENT = 0.25
 JOBS = {
-    "global": [*SMALL, *L2, "--features", "global", "--radius", "400", "--budget", "200000"],
-    "grid2x2": [*SMALL, *L2, "--features", "grid:2x2", "--radius", "400", "--budget", "200000"],
+    "global": [*SMALL, *L2, "--features", "global", "--radius", "2000", "--budget", "200000"],
+    "grid2x2": [*SMALL, *L2, "--features", "grid:2x2", "--radius", "2000", "--budget", "200000"],
     "continuous": [
-        *SMALL, *L2, "--features", "grid:2x2", "--radius", "400", "--budget", "1000", "--per-class", "2",
+        *SMALL, *L2, "--features", "grid:2x2", "--radius", "2000", "--budget", "1000", "--per-class", "2",
         "--continuous", "--lipschitz", "estimated",
     ],
-    "real_size": [*REAL_SIZE, *L2, "--features", "global", "--radius", "1600", "--budget", "5000", "--per-class", "1"],
+    "real_size": [*REAL_SIZE, *L2, "--features", "global", "--radius", "4000", "--budget", "5000", "--per-class", "1"],
     "paper": [
         *REAL_SIZE, "--config", "examples/paper.yaml",
         "--class", "Basketball", "--class", "PullUps", "--per-class", "1",
@@ -138,7 +138,7 @@ def _numbers(outcome: Outcome) -> list[tuple[str, Any]]:
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.4g}"
     return "none" if value is None else str(value)
 
 
