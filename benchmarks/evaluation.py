@@ -147,7 +147,7 @@ def _expected(outcome: Outcome) -> str:
     lines = ["| expected | guarantee | at least, px | 95 % | at most, px | 95 % |", "|---|---|---|---|---|---|"]
     for row in outcome.summary["expected"]:
         sides = [_estimate(row[side]) for side in ("lower", "upper")]
-        lines.append(f"| {row['measure']} | {row['guarantee']} | {' | '.join(sides)} |")
+        lines.append(f"| {row['measure']} | {row['guarantee'] or ''} | {' | '.join(sides)} |")
     return "\n".join(lines)
 
 
