@@ -14,6 +14,8 @@ FILES = {
     "ucf101_cnn_lstm": ("cnn_lstm", 5, 64),
     "ucf101_7_cnn_lstm": ("cnn_lstm", 7, 64),
     "ucf101_7_efficientnet_lite0_lstm": ("efficientnet_lite0_lstm", 7, 224),
+    "demo64_ordinary": ("cnn_lstm", 4, 64),
+    "demo64_friendly": ("cnn_lstm", 4, 64),
 }
 
 
