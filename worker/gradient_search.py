@@ -23,7 +23,7 @@ from common.game import length
 from common.vocab import Norm
 from common.wire import Moves
 from worker.attack import Effort
-from worker.real_margins import RealMargins
+from worker.real_margins import RealMargins, coordinate_scale
 from worker.tolerances import FLOAT64_BAND
 
 Vector = npt.NDArray[np.float64]
@@ -94,16 +94,7 @@ class GradientSearch:
     @cached_property
     def _scale(self) -> Vector:
         """What a coordinate's pixels are multiplied by, so that the distance is the plain norm, ``[J]``."""
-        sizes = np.array(self.margins.plain.clip.coordinate_sizes, dtype=np.float64)
-        match self.norm:
-            case Norm.L1:
-                return sizes
-            case Norm.L2:
-                return np.sqrt(sizes)
-            case Norm.LINF:
-                return np.ones_like(sizes)
-            case _:
-                assert_never(self.norm)
+        return coordinate_scale(self.margins.plain.clip.coordinate_sizes, self.norm)
 
     @property
     def _geometry(self) -> Norm:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from common.vocab import Norm
-from worker.real_margins import RealMargins
+from worker.real_margins import RealMargins, coordinate_scale
 
 #: Batches at most, whose greatest slopes are fitted, and at least, however short the time.
 BATCHES, FEWEST_BATCHES = 60, 8
@@ -61,7 +61,8 @@ def estimate_lipschitz(
     that are not finite.
     """
     rng = np.random.default_rng(seed)
-    unit = _unit(margins, norm)
+    # Pixels that a unit of distance moves each coordinate by.
+    unit = 1.0 / coordinate_scale(margins.plain.clip.coordinate_sizes, norm)
     peaks: list[float] = []
     while len(peaks) < BATCHES and not (len(peaks) >= FEWEST_BATCHES and stop()):
         moves = sample_ball(rng, norm, BATCH, len(unit)) * radius * unit
@@ -93,20 +94,6 @@ def sample_ball(rng: np.random.Generator, norm: Norm, count: int, dimension: int
             spacings = rng.exponential(1.0, (count, dimension + 1))
             rows = spacings[:, :-1] / spacings.sum(axis=1, keepdims=True)
             return np.asarray(rows * rng.choice([-1.0, 1.0], rows.shape))
-        case _:
-            assert_never(norm)
-
-
-def _unit(margins: RealMargins, norm: Norm) -> Vector:
-    """Pixels of each coordinate's region per unit of distance, ``[J]``."""
-    sizes = np.array(margins.plain.clip.coordinate_sizes, dtype=np.float64)
-    match norm:
-        case Norm.L1:
-            return np.asarray(1.0 / sizes)
-        case Norm.L2:
-            return np.asarray(sizes**-0.5)
-        case Norm.LINF:
-            return np.ones_like(sizes)
         case _:
             assert_never(norm)
 

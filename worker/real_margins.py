@@ -5,15 +5,17 @@ A change is one number of pixels for each coordinate, spread over its region; gr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from common.vocab import Norm
 from worker.plain import PlainEvaluator, finite
 from worker.warp import warp
 
@@ -22,6 +24,23 @@ _PIXELS = 2**21
 
 Vector = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.float64]
+
+
+def coordinate_scale(sizes: Sequence[int], norm: Norm) -> Vector:
+    """What a coordinate's pixels are multiplied by, so that the distance is the plain norm, ``[J]``.
+
+    ``sizes`` are the flow entries that each coordinate moves.
+    """
+    entries = np.array(sizes, dtype=np.float64)
+    match norm:
+        case Norm.L1:
+            return entries
+        case Norm.L2:
+            return np.asarray(np.sqrt(entries))
+        case Norm.LINF:
+            return np.ones_like(entries)
+        case _:
+            assert_never(norm)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from common.store.tables import Bound, Job, Video, Worker
-from scheduler.cli import main as program
 from scheduler.cli.servers import check_broker
 
 WEIGHTS = Path(__file__).parents[2] / "worker" / "demo" / "weights.safetensors"
@@ -41,22 +40,6 @@ SPEC = {
     "dataset": "/d", "features": "grid:2x2", "norm": "L2", "tau": "2", "radius": "40",
     "model": {"name": "cnn_lstm", "sha256": "0" * 64}, "flow": {"method": "farneback"},
 }  # fmt: skip
-
-
-@pytest.fixture
-def flowcert(database_url, broker_url, monkeypatch, capfd):
-    """Run a command in this process on the test's database; returns status, standard output and standard error."""
-    monkeypatch.setenv("FLOWCERT_DATABASE_URL", database_url)
-    monkeypatch.setenv("FLOWCERT_BROKER_URL", broker_url)
-    monkeypatch.setattr(program.signal, "signal", lambda *_: None)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["flowcert", *map(str, arguments)])
-        capfd.readouterr()
-        status = program.main()
-        return status, *capfd.readouterr()
-
-    return run
 
 
 def refused(outcome, line):

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from scheduler.cli import main as program
 from scheduler.cli.train import _numbers
 from worker.demo.render import DIRECTIONS, render_dataset
 from worker.models import inspect_weights
@@ -27,18 +26,10 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
-def flowcert(home, monkeypatch, capfd):
-    """Run a command in this process; returns status, standard output and standard error."""
+def flowcert(home, monkeypatch, in_process):
+    """Run a command in this process, in a data directory beside the clips."""
     monkeypatch.setenv("FLOWCERT_DATA_DIR", str(home / "data"))
-    monkeypatch.setattr(program.signal, "signal", lambda *_: None)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["flowcert", *map(str, arguments)])
-        capfd.readouterr()
-        status = program.main()
-        return status, *capfd.readouterr()
-
-    return run
+    return in_process
 
 
 def test_a_model_is_trained_on_an_official_list_and_measured_on_the_other(flowcert, home, tmp_path):

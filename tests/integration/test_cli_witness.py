@@ -1,33 +1,15 @@
 """``flowcert witness`` on finished jobs: its files, what they say, and one line for everything that is wrong."""
 
 import json
-import sys
 from random import Random
 
 import cv2
 import pytest
 
 from common.errors import InputError
-from scheduler.cli import main as program
 from scheduler.cli.witness import find_clip
 from tests.harness import Service, finished_clip
 from tests.tiny import draw_games, write_video
-
-
-@pytest.fixture
-def flowcert(database_url, broker_url, monkeypatch, capfd):
-    """Run a command in this process on the test's database; returns status, standard output and standard error."""
-    monkeypatch.setenv("FLOWCERT_DATABASE_URL", database_url)
-    monkeypatch.setenv("FLOWCERT_BROKER_URL", broker_url)
-    monkeypatch.setattr(program.signal, "signal", lambda *_: None)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["flowcert", *map(str, arguments)])
-        capfd.readouterr()
-        status = program.main()
-        return status, *capfd.readouterr()
-
-    return run
 
 
 @pytest.fixture

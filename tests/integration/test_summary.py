@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from math import inf, sqrt
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import sqlalchemy as sa
 from common.celery_app import make_app
 from common.vocab import TaskKind
 from common.wire import Attacked, Bounded, Claim, Explored, Prepared
-from scheduler.cli import main as program
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
 from scheduler.report.rows import share_rows
@@ -94,17 +92,13 @@ def job(desk: Desk) -> int:
 
 
 @pytest.fixture
-def flowcert(database_url, broker_url, monkeypatch, capfd):
-    """Run a command in this process; returns standard output."""
-    monkeypatch.setenv("FLOWCERT_DATABASE_URL", database_url)
-    monkeypatch.setenv("FLOWCERT_BROKER_URL", broker_url)
-    monkeypatch.setattr(program.signal, "signal", lambda *_: None)
+def shown(flowcert):
+    """Run a command that must succeed; returns standard output."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["flowcert", *map(str, arguments)])
-        capfd.readouterr()
-        assert program.main() == 0
-        return capfd.readouterr().out
+        status, said, notes = flowcert(*arguments)
+        assert status == 0, notes
+        return said
 
     return run
 
@@ -198,8 +192,8 @@ def test_medians_of_classes_and_of_all_clips(desk: Desk, job: int) -> None:
     assert known == (sum(listed) / 5, listed[2])
 
 
-def test_the_summary_as_json(flowcert, job):
-    read = json.loads(flowcert("summary", job, "--json"), parse_constant=pytest.fail)
+def test_the_summary_as_json(shown, job):
+    read = json.loads(shown("summary", job, "--json"), parse_constant=pytest.fail)
     assert (read["job_id"], read["norm"], read["radius"], read["entries"]) == (job, "L2", 8, 256)
     assert (read["clips"], read["evaluated"], read["correct"], read["accuracy"]) == (7, 5, 4, 0.8)
     assert (read["solved_share"], read["robust_share"], read["misclassified_share"]) == (0.2, 0.2, 0.2)
@@ -223,8 +217,8 @@ def test_the_summary_as_json(flowcert, job):
             assert 0 <= row[side]["low"] < row[side]["mean"] < row[side]["high"] <= 8
 
 
-def test_the_summary_as_tables_and_as_a_file(flowcert, job, tmp_path):
-    output = flowcert("summary")
+def test_the_summary_as_tables_and_as_a_file(shown, job, tmp_path):
+    output = shown("summary")
     lines = [" ".join(line.split()) for line in output.splitlines()]
     assert "correct (accuracy) 4 of 5 (80.0 %)" in lines
     assert "robust 1 of 5 (20.0 %)" in lines
@@ -237,7 +231,7 @@ def test_the_summary_as_tables_and_as_a_file(flowcert, job, tmp_path):
     assert "10,000 resamples, seed 20200" in output
 
     table = tmp_path / "summary.csv"
-    assert flowcert("summary", "--csv", table) == ""
+    assert shown("summary", "--csv", table) == ""
     rows = list(csv.DictReader(table.read_text().splitlines()))
     kept = [
         (row["class"], row["measure"], row["displacement"], row["value"], row["count"], row["of"])
@@ -251,12 +245,12 @@ def test_the_summary_as_tables_and_as_a_file(flowcert, job, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_job_of_which_nothing_is_known_yet(flowcert, desk):
+def test_a_job_of_which_nothing_is_known_yet(shown, desk):
     job = hand_in(desk, "g")
-    output = flowcert("summary", job)
+    output = shown("summary", job)
     assert "not evaluated yet" in output
     assert "0 of 0" in output
-    read = json.loads(flowcert("summary", job, "--json"))
+    read = json.loads(shown("summary", job, "--json"))
     assert (read["accuracy"], read["expected"], read["fmsr_lower_median"]) == (None, [], None)
 
 
