@@ -130,6 +130,7 @@ def shown(done: dict[str, Outcome], figures: dict[str, float]) -> dict[str, str]
     fields |= {f"{name}_minutes": f"{outcome.minutes:.1f}" for name, outcome in done.items()}
     fields |= {f"{name}_expected": _expected(outcome) for name, outcome in done.items()}
     fields |= {f"{name}_shares": _shares(outcome) for name, outcome in done.items()}
+    fields["groups"] = _text(done["global"].summary["bootstrap"]["groups"])
     fields["classes"] = _classes(done["global"], done["grid2x2"])
     for name in ("continuous", "real_size", "paper", "paper_real_size"):
         fields[f"{name}_clips_table"] = _clips(done[name])
