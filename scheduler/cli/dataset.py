@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from common.errors import InputError
 from common.settings import Settings
-from scheduler.cli.options import AsJson, Limit, Only, PerClass, Root, Split, Splits, folder, say_skipped
+from scheduler.cli.options import AsJson, Limit, Only, PerClass, Root, Split, Splits, folder
 from scheduler.cli.output import note, notes_console, results_console
 from scheduler.intake import Selection, select
 from scheduler.intake.check import read_files
@@ -62,7 +62,9 @@ def check(
         only=tuple(only or ()), per_class=per_class, limit=limit,
     )  # fmt: skip
     found = select(dataset, wanted)
-    say_skipped(dataset, wanted.split, found.skipped)
+    if found.skipped:
+        why = "there is no folder of their classes" if dataset.is_dir() else "the list does not name them"
+        note(f"{wanted.split}: {len(found.skipped):,} of its clips are skipped; {why} ({dataset})")
     base = folder_of(dataset, wanted.root)
     lists = [] if base is None else count_lists(found.clips, base, wanted.split, wanted.splits)
     readable = [clip.path for clip in found.clips if clip.problem is None]
@@ -70,7 +72,7 @@ def check(
         readings = read_files(readable, Settings().max_clip_bytes, tell)
     findings = find_faults(found.clips, readings, frames)
     checked = Checked(
-        dataset=str(dataset), split=wanted.split, frames=frames, clips=len(found.clips), skipped=found.skipped,
+        dataset=str(dataset), split=wanted.split, frames=frames, clips=len(found.clips), skipped=len(found.skipped),
         findings=findings, classes=count_classes(found.clips, findings), lists=lists,
     )  # fmt: skip
     _print(checked, as_json=as_json)

@@ -78,6 +78,11 @@ def short_name(path: str) -> str:
     return "/".join(path.rsplit("/", 2)[-2:])
 
 
+def class_folder(name: str) -> str:
+    """Class folder of a clip that is named as official lists do."""
+    return name.partition("/")[0]
+
+
 def groups_of(clips: Iterable[str]) -> frozenset[Group]:
     """Class folder and group of clips that are named as UCF101's are."""
     named = (PurePosixPath(clip) for clip in clips)
