@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,8 +26,13 @@ from common.vocab import Guarantee, Norm
 _AS_TEXT = PlainSerializer(lambda d: format(d.normalize(), "f"), return_type=str)
 Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False), _AS_TEXT]
 Pixels = Positive
-#: A time between frames, in whole microseconds as videos are timed, and of a day at most.
-Seconds = Annotated[Decimal, Field(gt=0, le=86_400, decimal_places=6, allow_inf_nan=False), _AS_TEXT]
+#: A pause between frames, in whole microseconds as videos are timed; no zeros at its end, for messages show it.
+Seconds = Annotated[
+    Decimal,
+    Field(gt=0, le=86_400, decimal_places=6, allow_inf_nan=False),
+    AfterValidator(Decimal.normalize),
+    _AS_TEXT,
+]
 #: A Lipschitz constant of the margin: a number, in logits per pixel of the norm, or the word that has it estimated.
 Lipschitz = Literal["estimated"] | Positive
 #: Fields that came later; a specification without them is the same job as before.

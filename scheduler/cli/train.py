@@ -34,6 +34,10 @@ Classes = Annotated[
     str | None, typer.Option(metavar="FILE|A,B", help="Class names in the order of the logits [the dataset's, sorted].")
 ]
 Frames = Annotated[int, typer.Option(metavar="N", help="Frames a clip.")]
+Every = Annotated[
+    str | None,
+    typer.Option(metavar="SECONDS", help="Take a frame every so many seconds of video [spread evenly]."),
+]
 Size = Annotated[
     str | None,
     typer.Option(metavar="HxW", help="Frame height and width, in pixels [64x64; 224x224 for published encoders]."),
@@ -93,6 +97,7 @@ def train(
     model_args: options.ModelArgs = None,
     classes: Classes = None,
     frames: Frames = 16,
+    every: Every = None,
     size: Size = None,
     epochs: Epochs = 50,
     minutes: Minutes = None,
@@ -119,8 +124,9 @@ def train(
     run_training(
         {
             "clips": _of_classes(clips, names), "test_clips": _of_classes(tested, names), "classes": names,
-            "model": model, "model_args": _object(model_args), "frames": frames, "height": height, "width": width,
-            "epochs": epochs, "minutes": minutes, "rate": rate, "batch": batch, "seed": seed, "augment": augment,
+            "model": model, "model_args": _object(model_args), "frames": frames, "every": every,
+            "height": height, "width": width, "epochs": epochs, "minutes": minutes, "rate": rate,
+            "batch": batch, "seed": seed, "augment": augment,
             "freeze_encoder": freeze_encoder, "encoder_weights": encoder_weights,
             "validation_share": validation_share, "validation_groups": _numbers(validation_groups),
             "out": str(out.expanduser().absolute()), "cache": str(settings.data_dir.expanduser() / "training"),
