@@ -63,7 +63,7 @@ RECIPES = {
 def load_clips(folder: Path, *, per_class: int, seed: int) -> Examples:
     """Render and decode a dataset."""
     videos = render_dataset(folder, per_class=per_class, seed=seed)
-    size = SAMPLING.frames, SAMPLING.stride, SAMPLING.height, SAMPLING.width
+    size = SAMPLING.frames, SAMPLING.height, SAMPLING.width
     frames = np.stack([sample_video(path, *size, MAX_CLIP_BYTES) for path, _ in videos])
     labels = torch.tensor([CLASSES.index(label) for _, label in videos])
     clips = torch.from_numpy(frames).permute(0, 1, 4, 2, 3).contiguous()

@@ -56,7 +56,13 @@ Classes = Annotated[
     typer.Option(metavar="FILE|A,B", help="Class names in the order of the logits [from the weights]."),
 ]
 Frames = Annotated[int | None, typer.Option(metavar="N", help="Frames a clip [from the weights].")]
-Stride = Annotated[int | None, typer.Option(metavar="N", help="Take every N-th frame [spread evenly].")]
+Stride = Annotated[int | None, typer.Option(metavar="N", help="Take every N-th frame [see --every].")]
+Every = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS", help="Take a frame every so many seconds of video [from the weights, or spread evenly]."
+    ),
+]
 Size = Annotated[
     str | None,
     typer.Option(metavar="HxW", help="Frame height and width, in pixels [from the weights]."),

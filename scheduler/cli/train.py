@@ -36,6 +36,10 @@ Classes = Annotated[
     str | None, typer.Option(metavar="FILE|A,B", help="Class names in the order of the logits [the dataset's, sorted].")
 ]
 Frames = Annotated[int, typer.Option(metavar="N", help="Frames a clip.")]
+Every = Annotated[
+    str | None,
+    typer.Option(metavar="SECONDS", help="Take a frame every so many seconds of video [spread evenly]."),
+]
 Size = Annotated[
     str | None,
     typer.Option(metavar="HxW", help="Frame height and width, in pixels [64x64; 224x224 for published encoders]."),
@@ -95,6 +99,7 @@ def train(
     model_args: options.ModelArgs = None,
     classes: Classes = None,
     frames: Frames = 16,
+    every: Every = None,
     size: Size = None,
     epochs: Epochs = 50,
     minutes: Minutes = None,
@@ -124,8 +129,9 @@ def train(
         {
             "clips": _clips(source, split, found, names), "test_clips": _clips(source, test_split, tested, names),
             "classes": names, "model": model, "model_args": _object(model_args), "frames": frames,
-            "height": height, "width": width, "epochs": epochs, "minutes": minutes, "rate": rate, "batch": batch,
-            "seed": seed, "augment": augment, "freeze_encoder": freeze_encoder, "encoder_weights": encoder_weights,
+            "every": every, "height": height, "width": width, "epochs": epochs, "minutes": minutes, "rate": rate,
+            "batch": batch, "seed": seed, "augment": augment, "freeze_encoder": freeze_encoder,
+            "encoder_weights": encoder_weights,
             "validation_share": validation_share, "validation_groups": _numbers(validation_groups),
             "out": str(out.expanduser().absolute()), "cache": str(settings.data_dir.expanduser() / "training"),
             "max_bytes": settings.max_clip_bytes, "threads": settings.threads,

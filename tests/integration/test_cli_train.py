@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 
 import pytest
 
@@ -36,7 +37,7 @@ def flowcert(home, monkeypatch, in_process):
 def test_a_model_is_trained_on_an_official_list_and_measured_on_the_other(flowcert, home, tmp_path):
     out = tmp_path / "w.safetensors"
     lists = ("--splits", home, "--split=trainlist01", "--test-split=testlist01", "--validation-groups=2")
-    status, said, noted = flowcert("train", home / "clips", "--out", out, *lists, *SMALL)
+    status, said, noted = flowcert("train", home / "clips", "--out", out, *lists, *SMALL, "--every=0.5")
     assert status == 0, noted
     assert [line.split(":")[0] for line in said.splitlines()] == ["train", "validation", "test"]
     assert said.count("of 4 clips") == 3
@@ -47,6 +48,7 @@ def test_a_model_is_trained_on_an_official_list_and_measured_on_the_other(flowce
     assert "epoch 3 of 3: loss" in noted
     info = inspect_weights("cnn_lstm", out, {}, None)
     assert (info.classes, info.frames, info.height, info.width) == (tuple(sorted(DIRECTIONS)), 4, 16, 16)
+    assert info.every == Decimal("0.5")
 
 
 def test_only_what_was_asked_for_is_taken_and_said_to_be_missing(flowcert, home, tmp_path, monkeypatch):
@@ -79,6 +81,8 @@ def test_what_is_wrong_is_one_line_at_its_option(flowcert, home, tmp_path):
     for arguments, line in (
         ((home / "none", *out), "none: does not exist"),
         ((home / "clips", *out, "--size=16"), "error: --size: '16' is not a height and width in pixels, such as 64x64"),
+        ((home / "clips", *out, "--every=0"), "error: --every: input should be greater than 0 (given: '0')"),
+        ((home / "clips", *out, "--every=1"), "has 2 frames at --every 1, 16 are needed"),
         ((home / "clips", *out, "--model-args=[1]"), "error: --model-args: is not a JSON object"),
         ((home / "clips", *out, "--validation-groups=1,x"), "error: --validation-groups: '1,x' is not a list of"),
         ((home / "clips", *out, "--model=resnet"), "error: --model: 'resnet' is not one of cnn_lstm, "),
