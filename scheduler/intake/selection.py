@@ -67,11 +67,18 @@ def usable(clips: list[FoundClip], classes: Collection[str]) -> list[FoundClip]:
 
     Raises InputError when none can be certified.
     """
-    judged = [_judged(clip, classes) for clip in clips]
+    judged = [judge(clip, classes) for clip in clips]
     if all(clip.problem is not None for clip in judged):
         first = judged[0]
         raise InputError(first.path, f"{first.problem}; none of the {len(judged)} clips can be certified")
     return judged
+
+
+def judge(clip: FoundClip, classes: Collection[str]) -> FoundClip:
+    """Hold one clip against the model's ``classes``."""
+    if clip.problem is not None or clip.label in classes:
+        return clip
+    return replace(clip, problem=f"its label {clip.label!r} is not one of the model's {len(classes)} classes")
 
 
 def folder_of(dataset: Path, root: Path | None) -> Path | None:
@@ -97,9 +104,3 @@ def _in_official(
         names = [name for name in absent if name.partition("/")[0] in present]
         missing = [FoundClip(name.partition("/")[0], str((folder / name).absolute()), MISSING) for name in names]
     return sorted(taken + missing), len(absent) - len(missing)
-
-
-def _judged(clip: FoundClip, classes: Collection[str]) -> FoundClip:
-    if clip.problem is not None or clip.label in classes:
-        return clip
-    return replace(clip, problem=f"its label {clip.label!r} is not one of the model's {len(classes)} classes")
