@@ -14,9 +14,10 @@ BEGIN
             AND EXISTS (SELECT FROM tasks x WHERE x.id = p_task)
         ORDER BY
             j.priority DESC,
-            (t.kind = 'explore' AND t.video_id = (
+            -- One that has explored nothing yet takes the task of its message, of whatever kind.
+            coalesce(t.kind = 'explore' AND t.video_id = (
                 SELECT x.video_id FROM tasks x
-                WHERE x.worker_id = p_worker AND x.kind = 'explore' ORDER BY x.id DESC LIMIT 1)) DESC NULLS LAST,
+                WHERE x.worker_id = p_worker AND x.kind = 'explore' ORDER BY x.id DESC LIMIT 1), false) DESC,
             (t.kind <> 'explore' OR NOT EXISTS (
                 SELECT FROM tasks x
                 WHERE x.video_id = t.video_id AND x.kind = 'explore' AND x.state = 'leased')) DESC,

@@ -15,27 +15,28 @@ from scheduler.guarantees import go_on
 def put_back(session: Session, job_id: int, spec: JobSpec, ended: ColumnElement[bool]) -> int:
     """Let the clips of a job that meet a condition go on from what is known of them; returns how many there were.
 
-    The condition must hold for ended clips only. Their frontier is kept and planned again by the scheduler. A task that
-    failed one of them is no longer wanted, and made anew.
+    Their frontier is kept and planned again by the scheduler. A task that failed one of them is no longer wanted, and
+    made anew.
     """
+    ids = session.scalars(select(Video.id).where(Video.job_id == job_id, Video.finished_at.is_not(None), ended)).all()
+    if not ids:
+        return 0
+    left = Video.id.in_(ids) & Video.finished_at.is_not(None)
     session.execute(
         update(Task)
-        .where(
-            Task.state == TaskState.FAILED,
-            Task.video_id.in_(select(Video.id).where(Video.job_id == job_id, ended)),
-        )
+        .where(Task.state == TaskState.FAILED, Task.video_id.in_(ids))
         .values(state=TaskState.CANCELLED.value)
         .execution_options(synchronize_session=False)
     )
     later = aliased(Task)
     attacked = exists().where(
         Task.video_id == Video.id, Task.kind == TaskKind.ATTACK, Task.state == TaskState.MERGED,
-        ~exists().where(later.video_id == Video.id, later.kind == TaskKind.ATTACK, later.id > Task.id),
+        ~exists().where(later.video_id == Task.video_id, later.kind == TaskKind.ATTACK, later.id > Task.id),
     )  # fmt: skip
-    waiting = _back(session, job_id, ended & Video.clip_digest.is_(None), VideoStatus.PENDING)
-    exploring = _back(session, job_id, ended & Video.clip_digest.is_not(None) & attacked, VideoStatus.EXPLORING)
+    _back(session, job_id, left & Video.clip_digest.is_(None), VideoStatus.PENDING)
+    exploring = _back(session, job_id, left & attacked, VideoStatus.EXPLORING)
     # What is left was prepared but not attacked to the end.
-    prepared = _back(session, job_id, ended & Video.clip_digest.is_not(None), VideoStatus.PREPARED)
+    _back(session, job_id, left, VideoStatus.PREPARED)
     schedule(session, job_id, VideoStatus.PENDING, TaskKind.PREPARE)
     schedule(session, job_id, VideoStatus.PREPARED, TaskKind.ATTACK)
     untouched = select(Video).where(Video.id.in_(exploring), Video.threshold.is_(None))
@@ -43,7 +44,7 @@ def put_back(session: Session, job_id: int, spec: JobSpec, ended: ColumnElement[
         # Attacked, but not explored yet: something that comes in between may be missing.
         go_on(session, video, spec)
     session.flush()
-    return len(waiting) + len(exploring) + len(prepared)
+    return len(ids)
 
 
 def schedule(session: Session, job_id: int, status: VideoStatus, kind: TaskKind) -> None:
@@ -71,8 +72,8 @@ def count_clips(session: Session, job_id: int, condition: ColumnElement[bool]) -
     return session.scalar(select(func.count()).where(Video.job_id == job_id, condition)) or 0
 
 
-def _back(session: Session, job_id: int, ended: ColumnElement[bool], status: VideoStatus) -> list[int]:
+def _back(session: Session, job_id: int, which: ColumnElement[bool], status: VideoStatus) -> list[int]:
     return update_clips(
-        session, job_id, ended & Video.finished_at.is_not(None),
+        session, job_id, which,
         status=status.value, verdict=Verdict.OPEN.value, reason=None, finished_at=None,
     )  # fmt: skip

@@ -29,7 +29,8 @@ def jobs_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         table.add_row(
             str(row["job_id"]), row["status"], str(row["priority"]), escape(row["dataset"]), escape(row["model"]),
-            row["features"], row["norm"], f"{row['tau']:g}", f"{row['radius']:g}", f"{row['clips_finished']} of {row['clips']}",
+            row["features"], row["norm"], f"{row['tau']:g}", f"{row['radius']:g}",
+            f"{row['clips_finished']} of {row['clips']}",
             f"{int(row['points_explored']):,} of {int(row['points_needed']):,}", _budgets(row),
         )  # fmt: skip
     return table
