@@ -19,7 +19,9 @@ WITH clips AS (
         sum(CASE WHEN v.finished_at IS NOT NULL THEN v.points_explored
                  ELSE greatest(v.points_explored, least(v.points_needed, j.budget_points)) END) AS points_needed,
         sum(v.seconds) AS worker_seconds,
-        sum(greatest(j.budget_clip_seconds - v.seconds, 0)) FILTER (WHERE v.finished_at IS NULL) AS clip_seconds_left
+        -- The greater of NULL and 0 would be 0.
+        sum(CASE WHEN j.budget_clip_seconds IS NOT NULL AND v.finished_at IS NULL
+                THEN greatest(j.budget_clip_seconds - v.seconds, 0) END) AS clip_seconds_left
     FROM videos v JOIN jobs j ON j.id = v.job_id
     GROUP BY v.job_id
 ), before AS (
@@ -78,7 +80,8 @@ SELECT
                     THEN ((c.points_needed - c.points_explored) / nullif(r.points_per_second, 0))::double precision
                     ELSE 0 END,
             c.clip_seconds_left / w.workers,
-            greatest(j.budget_wall_seconds - wall_seconds(j.ran_seconds, j.clock_since), 0))
+            CASE WHEN j.budget_wall_seconds IS NOT NULL
+                THEN greatest(j.budget_wall_seconds - wall_seconds(j.ran_seconds, j.clock_since), 0) END)
     END AS eta_seconds,
     j.created_at,
     j.finished_at

@@ -375,11 +375,19 @@ def test_the_clock_stands_while_a_job_is_paused(desk: Desk) -> None:
     assert desk.rows("SELECT wall_seconds > 30, clock_since IS NULL FROM job_progress, jobs") == [(True, False)]
 
 
-def test_a_budget_of_time_limits_what_is_foreseen(desk: Desk) -> None:
-    hand_in(desk, "clip", 2, clip_seconds=20, wall_seconds=1000)
+@pytest.mark.parametrize(
+    ("clip", "wall", "least", "most"),
+    [(20, None, 19, 19), (None, 100, 90, 100), (20, 100, 19, 19), (None, None, 200, None)],
+)
+def test_a_budget_of_time_limits_what_is_foreseen(desk: Desk, clip, wall, least, most) -> None:
+    hand_in(desk, "clip", 2, clip_seconds=clip, wall_seconds=wall)
     desk.to_explore()
     claim = desk.claim()
-    desk.ann.append(claim, cut(claim, points=1), 1000.0)
+    desk.ann.append(claim, cut(claim, points=1), 1.0)
+    with desk.engine.begin() as connection:
+        # One point in a minute, of 266: as if it had begun long ago.
+        connection.execute(sa.text("UPDATE tasks SET created_at = now() - interval '1 h'"))
     ((eta,),) = desk.rows("SELECT eta_seconds FROM job_progress")
     # Two clips have 19 s each left, for two workers.
-    assert 0 < eta <= 19
+    assert eta >= least
+    assert most is None or eta <= most
