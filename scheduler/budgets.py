@@ -6,7 +6,7 @@ Tasks under way are not thrown away: ``worker_beat`` recalls them, and a clip en
 from __future__ import annotations
 
 import structlog
-from sqlalchemy import ColumnElement, Numeric, and_, cast, exists, func, literal, or_, select, true, update
+from sqlalchemy import ColumnElement, Numeric, cast, exists, func, literal, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from common.errors import IntegrityError
@@ -60,28 +60,27 @@ def _plain(seconds: float) -> str:
 
 
 def _leave_open(session: Session, job: Job, spent: ColumnElement[bool], reason: ColumnElement[str]) -> None:
-    unfinished = and_(Video.job_id == job.id, Video.finished_at.is_(None), spent)
+    ids = session.scalars(select(Video.id).where(Video.job_id == job.id, Video.finished_at.is_(None), spent)).all()
+    if not ids:
+        return
     session.execute(
         update(Task)
-        .where(
-            Task.job_id == job.id, Task.state == TaskState.READY, Task.video_id.in_(select(Video.id).where(unfinished))
-        )
+        .where(Task.job_id == job.id, Task.state == TaskState.READY, Task.video_id.in_(ids))
         .values(state=TaskState.CANCELLED.value, finished_at=func.now())
         .execution_options(synchronize_session=False)
     )
-    busy = exists().where(Task.video_id == Video.id, Task.state.in_(LIVE), Task.finished_at.is_(None))
-    begun = select(Video, reason).where(unfinished, ~busy, Video.threshold.is_not(None)).order_by(Video.id)
+    live = select(Task.video_id).where(Task.state.in_(LIVE), Task.finished_at.is_(None), Task.job_id == job.id)
+    idle = sorted(set(ids) - set(session.scalars(live)))
+    begun = select(Video, reason).where(Video.id.in_(idle), Video.threshold.is_not(None)).order_by(Video.id)
     for video, why in session.execute(begun).all():
         _end_begun(session, video, job, why)
     session.flush()
     session.execute(
         update(Video)
-        .where(unfinished, ~busy)
-        .values(
-            status=VideoStatus.DONE.value, verdict=Verdict.OPEN.value, reason=reason, finished_at=func.now(),
-        )
+        .where(Video.id.in_(idle), Video.finished_at.is_(None))
+        .values(status=VideoStatus.DONE.value, verdict=Verdict.OPEN.value, reason=reason, finished_at=func.now())
         .execution_options(synchronize_session=False)
-    )  # fmt: skip
+    )
 
 
 def _end_begun(session: Session, video: Video, job: Job, reason: str) -> None:
