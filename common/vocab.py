@@ -48,6 +48,7 @@ class JobStatus(StrEnum):
     """Where a job is in its life."""
 
     RUNNING = "running"  #: some clip is not finished
+    PAUSED = "paused"  #: held by the user; nothing of it is given to workers
     DONE = "done"  #: every clip is finished
     CANCELLED = "cancelled"  #: stopped by the user; what was proved stays
 
@@ -80,4 +81,5 @@ class StopReason(StrEnum):
     TIME = "time"  #: the task's time limit was reached
     POINTS = "points"  #: the task's point limit was reached
     SHUTDOWN = "shutdown"  #: the worker was asked to stop
+    RECALLED = "recalled"  #: what was found so far was asked for: its job is paused, or a budget is spent
     CANCELLED = "cancelled"  #: the task is no longer wanted

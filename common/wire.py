@@ -18,7 +18,7 @@ from common.vocab import StopReason, TaskKind
 #: The one Celery task name; it never changes, so that workers of different ages never drop each other's messages.
 TASK_NAME = "flowcert.work"
 #: Version of the claim and result documents below.
-PROTOCOL = 3
+PROTOCOL = 4
 #: The one Celery queue.
 QUEUE = "flowcert"
 
@@ -107,6 +107,7 @@ class Attacked(_Document):
     )
     evaluations: int = Field(ge=0, description="grid points and real changes evaluated")
     gradients: int = Field(ge=0, description="gradients computed")
+    stop: StopReason = Field(default=StopReason.EXHAUSTED, description="why it ended")
 
 
 class Estimated(_Document):
@@ -179,6 +180,7 @@ class BeatReply(_Document):
     """What a beat tells the worker."""
 
     wanted: bool = Field(description="False when the task was cancelled, re-issued or finished by another worker")
+    recalled: bool = Field(description="True when the task is to be handed in with what it has so far")
     upper: int | None = Field(description="the clip's incumbent upper bound, a cost")
 
 

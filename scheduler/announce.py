@@ -6,21 +6,24 @@ task; a message that got lost is sent again after ``ANNOUNCE_AGAIN_SECONDS``.
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from datetime import timedelta
 
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, func, select, true, update
 from sqlalchemy.orm import Session
 
-from common.store.tables import Task, Worker
-from common.vocab import TaskState
+from common.store.tables import Job, Task, Worker
+from common.vocab import JobStatus, TaskState
 from common.wire import PROTOCOL, QUEUE, TASK_NAME
+from scheduler.shares import Shares
 
 log = structlog.get_logger()
 #: A task still unclaimed after so long is announced again; a second message for one task does no harm.
 ANNOUNCE_AGAIN_SECONDS = 20
+_RUNNING = select(Job.id, Job.priority).where(Job.status == JobStatus.RUNNING)
 
 
 def live_workers(session: Session, lease_seconds: float) -> int:
@@ -33,22 +36,72 @@ def live_workers(session: Session, lease_seconds: float) -> int:
     )  # fmt: skip
 
 
-def choose(session: Session, workers: int, window: int) -> list[int]:
-    """Mark as announced the ready tasks that fit the window, oldest first; returns their ids."""
+def choose(session: Session, workers: int, window: int, shares: Shares) -> list[int]:
+    """Mark as announced the ready tasks that fit the window; returns those whose message is to be sent.
+
+    Jobs of the highest priority come first, those of equal priority by their shares, and of each job the oldest tasks.
+    Where the window is full of tasks of lower priority, they lose their places: a message is a doorbell, so that theirs
+    bring workers to the others.
+    """
+    priorities = {row.id: row.priority for row in session.execute(_RUNNING)}
+    shares.admit(priorities)
     recent = Task.announced_at > func.now() - timedelta(seconds=ANNOUNCE_AGAIN_SECONDS)
-    outstanding = session.scalar(
-        select(func.count()).where(
-            or_(Task.state == TaskState.LEASED, (Task.state == TaskState.READY) & recent.is_(True))
+    ready = (Task.state == TaskState.READY) & Task.job_id.in_(priorities)
+    leased = session.scalars(select(Task.job_id).where(Task.state == TaskState.LEASED)).all()
+    announced = session.execute(select(Task.id, Task.job_id).where(ready, recent.is_(True)).order_by(Task.id)).all()
+    places = max(workers * window - len(leased), 0)
+    waiting = _waiting(session, places, recent)
+    under_way = Counter([*leased, *(task.job_id for task in announced)])
+    turns = shares.turns({job_id: under_way[job_id] for job_id in priorities})
+    chosen: list[int] = []
+    while len(chosen) < places - len(announced) and (job_id := turns.next()) is not None:
+        if waiting.get(job_id):
+            chosen.append(waiting[job_id].popleft())
+            turns.give(1)
+        else:
+            turns.pass_on()
+    lower = sorted(announced, key=lambda task: (priorities[task.job_id], -task.id))
+    higher = sorted(waiting, key=lambda job_id: -priorities[job_id])
+    swapped = _swap(
+        [(priorities[task.job_id], task.id) for task in lower], [(priorities[j], waiting[j]) for j in higher]
+    )
+    _mark(session, [task for task, _ in swapped], None)
+    _mark(session, [*chosen, *(task for _, task in swapped)], func.now())
+    return sorted(chosen)
+
+
+def _waiting(session: Session, most: int, recent: ColumnElement[bool]) -> dict[int, deque[int]]:
+    """Ready tasks of each running job that are to be announced, oldest first, ``most`` of each at most."""
+    oldest = (
+        select(Task.id)
+        .where(Task.job_id == Job.id, Task.state == TaskState.READY, recent.is_not(True))
+        .order_by(Task.id)
+        .limit(most)
+        .lateral()
+    )
+    waiting: dict[int, deque[int]] = {}
+    rows = session.execute(
+        select(Job.id, oldest.c.id).join(oldest, true()).where(Job.status == JobStatus.RUNNING).order_by(oldest.c.id)
+    )
+    for job_id, task_id in rows:
+        waiting.setdefault(job_id, deque()).append(task_id)
+    return waiting
+
+
+def _swap(lower: list[tuple[int, int]], higher: list[tuple[int, deque[int]]]) -> list[tuple[int, int]]:
+    """Pair announced tasks, the least first, with waiting ones of higher priority, the highest first."""
+    pairs: list[tuple[int, int]] = []
+    for priority, tasks in higher:
+        while tasks and len(pairs) < len(lower) and lower[len(pairs)][0] < priority:
+            pairs.append((lower[len(pairs)][1], tasks.popleft()))
+    return pairs
+
+
+def _mark(session: Session, ids: list[int], announced_at: object) -> None:
+    if ids:
+        session.execute(
+            update(Task).where(Task.id.in_(ids), Task.state == TaskState.READY).values(announced_at=announced_at)
         )
-    )
-    room = workers * window - (outstanding or 0)
-    if room <= 0:
-        return []
-    chosen = select(Task.id).where(Task.state == TaskState.READY, recent.is_not(True)).order_by(Task.id).limit(room)
-    ids = session.scalars(
-        update(Task).where(Task.id.in_(chosen.scalar_subquery())).values(announced_at=func.now()).returning(Task.id)
-    )
-    return sorted(ids)
 
 
 def send(app: Celery, ids: list[int]) -> None:

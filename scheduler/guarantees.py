@@ -17,14 +17,21 @@ from common.vocab import StopReason, TaskKind, VideoStatus
 from common.wire import Attacked, Bounded, Estimated
 from scheduler.clips import add_real_witness, add_witness, bounds_of, hold_against
 
+#: Ends of a task that say nothing of its clip: it was given back half done, and is to be done once more.
+_GIVEN_BACK = (StopReason.SHUTDOWN, StopReason.RECALLED)
+
 
 def attacked(session: Session, video: Video, spec: JobSpec, task: Task, result: Attacked) -> None:
-    """Take in the attack's witnesses, if any."""
+    """Take in the attack's witnesses, if any; one that was cut short is made once more."""
     if result.witness is not None:
         add_witness(session, video, spec, task, result.witness)
     if result.real is not None:
         add_real_witness(session, video, spec, task, result.real, result.safe_point)
-    go_on(session, video, spec)
+    if result.stop in _GIVEN_BACK:
+        session.flush()
+        session.add(Task(video_id=video.id, kind=TaskKind.ATTACK.value))
+    else:
+        go_on(session, video, spec)
 
 
 def estimated(session: Session, video: Video, spec: JobSpec, task: Task, result: Estimated) -> None:
@@ -44,7 +51,7 @@ def estimated(session: Session, video: Video, spec: JobSpec, task: Task, result:
 
 
 def bounded(session: Session, video: Video, spec: JobSpec, task: Task, result: Bounded) -> None:
-    """Take in a certified radius; a worker that was shut down hands the clip to another."""
+    """Take in a certified radius; a task that was cut short is made once more."""
     known = msr_upper(session, video, spec)
     if known is not None and result.radius > known:
         raise IntegrityError(
@@ -57,7 +64,7 @@ def bounded(session: Session, video: Video, spec: JobSpec, task: Task, result: B
         )
     )  # fmt: skip
     session.flush()
-    if result.stop is StopReason.SHUTDOWN:
+    if result.stop in _GIVEN_BACK:
         session.add(Task(video_id=video.id, kind=TaskKind.BOUND.value))
     else:
         go_on(session, video, spec)

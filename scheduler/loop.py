@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 
 import structlog
 from celery import Celery
-from sqlalchemy import Connection, Engine, exists, func, select, text, update
-from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
+from sqlalchemy import Connection, Engine, exists, func, text, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from common.errors import FlowcertError
 from common.settings import Settings
-from common.store.tables import Job, Task, Video
-from common.vocab import JobStatus, TaskKind, TaskState, VideoStatus
+from common.store.tables import Job, Video
+from common.vocab import JobStatus
 from scheduler.announce import choose, live_workers, send
-from scheduler.best_first import plan_best_first
-from scheduler.clips import fail, spec_of
+from scheduler.budgets import end_spent, start_clocks
 from scheduler.exclusive import await_work, hold_truth, listen
-from scheduler.exploration import plan
 from scheduler.merge import BATCH, merge_returned
 from scheduler.pace import Pace
+from scheduler.planning import plan_all
 from scheduler.reap import reap
 
 log = structlog.get_logger()
@@ -36,6 +32,7 @@ def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
     with Session(engine, autoflush=False) as session, session.begin():
         hold_truth(session)
         reap(session, settings.max_attempts)
+        start_clocks(session)
     merged = BATCH
     while merged == BATCH:
         with Session(engine, autoflush=False) as session, session.begin():
@@ -44,60 +41,13 @@ def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
     with Session(engine, autoflush=False) as session, session.begin():
         hold_truth(session)
         workers = live_workers(session, settings.lease_seconds)
-        _plan_all(session, pace, max(workers, 1), settings.window)
+        end_spent(session)
+        plan_all(session, pace, max(workers, 1), settings.window)
         _finish_jobs(session)
     with Session(engine, autoflush=False) as session, session.begin():
-        ids = choose(session, workers, settings.window)
+        ids = choose(session, workers, settings.window, pace.shares)
     if ids:
         send(app, ids)
-
-
-def _plan_all(session: Session, pace: Pace, workers: int, window: int) -> None:
-    """Give exploring clips tasks in order of submission, until the window is filled once over.
-
-    Each clip gets a worker's window at most while others wait, so that workers can keep to a clip each, whose
-    variants they have.
-    """
-    # Most rounds fill the window from a few clips: only those are loaded, of thousands that a job may have.
-    videos = session.execute(
-        select(Video.id, Video.job_id)
-        .join(Job, Job.id == Video.job_id)
-        .where(Video.status == VideoStatus.EXPLORING, Job.status == JobStatus.RUNNING)
-        .order_by(Video.job_id, Video.id)
-    ).all()
-    counted = session.execute(
-        select(Task.video_id, func.count().label("tasks"))
-        .where(Task.state == TaskState.READY, Task.kind == TaskKind.EXPLORE)
-        .group_by(Task.video_id)
-    )
-    ready = {row.video_id: row.tasks for row in counted}
-    room = workers * window - sum(ready.values())
-    share = max(window, math.ceil(workers * window / max(len(videos), 1)))
-    for place, (video_id, job_id) in enumerate(videos, start=1):
-        if room <= 0:
-            break
-        video, job = session.get_one(Video, video_id), session.get_one(Job, job_id)
-        size = pace.task_points(job.id)
-        here = min(room, share - ready.get(video.id, 0))
-        behind = len(videos) - place
-        room -= _plan_one(session, video, job, task_points=size, room=here, workers=workers, behind=behind)
-
-
-def _plan_one(session: Session, video: Video, job: Job, **limits: int) -> int:
-    """Plan one clip; one whose bounds contradict each other is failed, and every other left alone."""
-    try:
-        with session.begin_nested():
-            spec = spec_of(job)
-            if spec.heuristic:
-                room, workers = limits["room"], limits["workers"]
-                return plan_best_first(session, video, spec, budget=job.budget_points, room=room, workers=workers)
-            return plan(session, video, spec, budget=job.budget_points, **limits)
-    except (FlowcertError, DatabaseIntegrityError) as error:
-        reason = str(error).splitlines()[0]
-        log.warning("clip_quarantined", video=video.path, reason=reason)
-        session.refresh(video)
-        fail(session, video, reason)
-        return 0
 
 
 def _finish_jobs(session: Session) -> None:

@@ -44,6 +44,7 @@ def _merge_one(session: Session, task: Task, result: Result, pace: Pace) -> None
     task.state, task.finished_at = TaskState.MERGED.value, session.scalar(select(func.now()))
     video = session.get_one(Video, task.video_id)
     video.seconds += result.seconds
+    pace.shares.charge(video.job_id, result.seconds)
     session.flush()
     if video.finished_at is not None:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from scheduler.levels import LEAST_TASK_POINTS
+from scheduler.shares import Shares
 
 #: Weight of the past when a new task is observed; a half-life of about seven tasks.
 _MEMORY = 0.9
@@ -12,9 +13,13 @@ _MEMORY = 0.9
 
 @dataclass
 class Pace:
-    """Running average of explored points per second, per job; forgotten at a restart, learnt again in one task."""
+    """What a leader has seen of its jobs' results: points explored per second, and worker time.
+
+    The former is a running average per job. Both are forgotten at a restart, the former learnt again in one task.
+    """
 
     task_seconds: float
+    shares: Shares = field(default_factory=Shares)
     _totals: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def observe(self, job_id: int, points: int, seconds: float) -> None:

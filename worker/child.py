@@ -89,7 +89,9 @@ class Child:
     def _interrupted(self) -> StopReason | None:
         if self._stopping.is_set():
             return StopReason.SHUTDOWN
-        return None if self._heart.wanted else StopReason.CANCELLED
+        if not self._heart.wanted:
+            return StopReason.CANCELLED
+        return StopReason.RECALLED if self._heart.recalled else None
 
 
 def _versions() -> dict[str, Any]:

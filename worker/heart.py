@@ -18,8 +18,8 @@ log = structlog.get_logger()
 class Heart:
     """One worker's heartbeat.
 
-    ``upper`` and ``wanted`` describe the task in hand. A worker that has not reached the database for a whole lease
-    must take its task for re-issued: ``wanted`` turns False and the work stops.
+    ``upper``, ``wanted`` and ``recalled`` describe the task in hand. A worker that has not reached the database for a
+    whole lease must take its task for re-issued: ``wanted`` turns False and the work stops.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Heart:
         self._last_beat = time.monotonic()
         self.upper: int | None = None
         self.wanted = True
+        self.recalled = False
 
     def start(self) -> None:
         """Beat once, so that the worker is known before it claims anything, and go on beating in a daemon thread."""
@@ -41,7 +42,7 @@ class Heart:
 
     def take(self, claim: Claim | None) -> None:
         """Beat for this task from now on (None: for none)."""
-        self.upper, self.wanted = (None if claim is None else claim.upper), True
+        self.upper, self.wanted, self.recalled = (None if claim is None else claim.upper), True, False
         self._claim = claim
 
     def _run(self) -> None:
@@ -62,4 +63,4 @@ class Heart:
             return
         self._last_beat = time.monotonic()
         if claim is self._claim:
-            self.upper, self.wanted = reply.upper, reply.wanted
+            self.upper, self.wanted, self.recalled = reply.upper, reply.wanted, reply.recalled

@@ -75,10 +75,14 @@ def _attack(bench: Workbench, claim: Claim, interrupted: Interrupted) -> Attacke
         raise ValueError(f"task {claim.task} attacks a clip that is not prepared")
     game = bench.game(claim.spec, bench.clip(claim))
     limit = time.monotonic() + bench.settings.task_seconds
-    found = search_upper_bounds(
-        game, bench.judge(claim), claim.spec, claim.radius_cost,
-        lambda: time.monotonic() > limit or interrupted() is not None,
-    )  # fmt: skip
+    stop: StopReason | None = None
+
+    def stopped() -> bool:
+        nonlocal stop
+        stop = stop or (StopReason.TIME if time.monotonic() > limit else interrupted())
+        return stop is not None
+
+    found = search_upper_bounds(game, bench.judge(claim), claim.spec, claim.radius_cost, stopped)
     source = _source(bench, claim)
     return Attacked(
         witness=None if found.grid is None else replay(found.grid, source),
@@ -86,6 +90,7 @@ def _attack(bench: Workbench, claim: Claim, interrupted: Interrupted) -> Attacke
         safe_point=found.safe_point,
         evaluations=found.effort.evaluations,
         gradients=found.effort.gradients,
+        stop=stop or StopReason.EXHAUSTED,
     )
 
 

@@ -9,7 +9,20 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, MetaData, Numeric, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    FetchedValue,
+    ForeignKey,
+    Index,
+    MetaData,
+    Numeric,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -55,13 +68,36 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         _among("status", JobStatus),
-        _iff("finished_when_finished", "status <> 'running'", "finished_at IS NOT NULL"),
+        _iff("finished_when_finished", "status IN ('done', 'cancelled')", "finished_at IS NOT NULL"),
+        UniqueConstraint("digest", "generation"),
+        CheckConstraint("generation > 0", name="generation_positive"),
         CheckConstraint("budget_points > 0", name="budget_positive"),
+        CheckConstraint(
+            "budget_clip_seconds > 0 AND budget_clip_seconds < 'Infinity'", name="budget_clip_seconds_positive"
+        ),
+        CheckConstraint(
+            "budget_wall_seconds > 0 AND budget_wall_seconds < 'Infinity'", name="budget_wall_seconds_positive"
+        ),
+        CheckConstraint("priority BETWEEN -1000 AND 1000", name="priority_in_range"),
+        CheckConstraint("ran_seconds >= 0 AND ran_seconds < 'Infinity'", name="ran_seconds_finite"),
+        CheckConstraint("clock_since IS NULL OR status = 'running'", name="clock_stands_unless_running"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
-    digest: Mapped[str] = mapped_column(unique=True, comment="SHA-256 of the spec: a repeated submit finds its job")
+    digest: Mapped[str] = mapped_column(comment="SHA-256 of the spec: a repeated submit finds its latest generation")
+    generation: Mapped[int] = mapped_column(server_default="1", comment="1, and one more for each rerun of all clips")
     spec: Mapped[dict[str, Any]] = mapped_column(comment="common.jobspec.JobSpec")
+    priority: Mapped[int] = mapped_column(server_default="0", comment="a job of higher priority comes first")
     budget_points: Mapped[int] = mapped_column(comment="points a clip may cost before it is left open")
+    budget_clip_seconds: Mapped[float | None] = mapped_column(
+        comment="worker time a clip may cost before it is left open, in seconds; NULL: no such limit"
+    )
+    budget_wall_seconds: Mapped[float | None] = mapped_column(
+        comment="time the job may run before its clips are left open, in seconds; NULL: no such limit"
+    )
+    ran_seconds: Mapped[float] = mapped_column(
+        server_default="0", comment="time it had run when its clock last stopped, in seconds"
+    )
+    clock_since: Mapped[datetime | None] = mapped_column(comment="since when its clock runs; NULL: it stands")
     status: Mapped[str] = mapped_column(server_default="running")
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     finished_at: Mapped[datetime | None]
@@ -74,13 +110,15 @@ class Video(Base):
     __table_args__ = (
         Index("uq_videos_job_id_path", "job_id", "path", unique=True),
         Index("ix_videos_unfinished", "job_id", "id", postgresql_where=text("finished_at IS NULL")),
+        Index("ix_videos_exploring", "job_id", "id", postgresql_where=text("status = 'exploring'")),
         _among("status", VideoStatus),
         _among("verdict", Verdict),
         _iff("finished_when_finished", "status IN ('done', 'failed', 'cancelled')", "finished_at IS NOT NULL"),
         _iff("failed_says_why", "status = 'failed'", "verdict = 'failed' AND reason IS NOT NULL"),
         CheckConstraint(
             "(prepared_at IS NOT NULL) = (clip_digest IS NOT NULL) AND"
-            " (prepared_at IS NOT NULL OR status IN ('pending', 'failed', 'cancelled'))",
+            " (prepared_at IS NOT NULL OR status IN ('pending', 'failed', 'cancelled')"
+            " OR (status = 'done' AND verdict = 'open'))",
             name="prepared_when_prepared",
         ),
         CheckConstraint("verdict <> 'misclassified' OR predicted <> label", name="misclassified_is"),
@@ -202,11 +240,13 @@ class Task(Base):
             postgresql_where=text("state IN ('ready', 'leased', 'returned') AND kind <> 'explore'"),
         ),
         Index("ix_tasks_live", "state", "id", postgresql_where=text("finished_at IS NULL")),
+        Index("ix_tasks_ready", "job_id", "id", postgresql_where=text("state = 'ready'")),
         Index("ix_tasks_video_id", "video_id"),
         Index("ix_tasks_worker_id", "worker_id", "id"),
     )  # fmt: skip
     id: Mapped[int] = mapped_column(primary_key=True)
     video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"))
+    job_id: Mapped[int] = mapped_column(FetchedValue(), comment="its clip's job; a trigger fills it in")
     kind: Mapped[str]
     subtree_id: Mapped[int | None] = mapped_column(ForeignKey("subtrees.id"))
     state: Mapped[str] = mapped_column(server_default="ready")

@@ -1,10 +1,13 @@
 -- A worker shows itself and extends the lease of the task it works on; the scheduler is told of a new worker.
--- Returns {"wanted": false} when that task is no longer its own, and the clip's incumbent upper bound (a cost).
+-- Returns {"wanted": false} when that task is no longer its own, {"recalled": true} when it is to be handed in with what
+-- it has (its job is paused, or has run for as long as it may, or its clip costs more worker time than it may), and the
+-- clip's incumbent upper bound (a cost).
 CREATE OR REPLACE FUNCTION worker_beat(
     p_worker text, p_info jsonb, p_task bigint, p_attempt bigint, p_lease_seconds double precision
 ) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     l_wanted boolean := true;
+    l_recalled boolean := false;
     l_upper bigint;
 BEGIN
     UPDATE workers SET info = p_info, seen_at = now() WHERE id = p_worker;
@@ -16,7 +19,24 @@ BEGIN
         UPDATE tasks SET lease_until = now() + make_interval(secs => p_lease_seconds)
             WHERE id = p_task AND attempt = p_attempt AND worker_id = p_worker AND state = 'leased';
         l_wanted := FOUND;
-        SELECT upper INTO l_upper FROM bounds WHERE video_id = (SELECT video_id FROM tasks WHERE id = p_task);
+        SELECT
+            j.status <> 'running'
+            OR coalesce(wall_seconds(j.ran_seconds, j.clock_since) >= j.budget_wall_seconds, false)
+            OR CASE WHEN j.budget_clip_seconds IS NOT NULL THEN
+                -- What is not merged yet counts too: that of every worker that is on the clip just now.
+                v.seconds + (
+                    SELECT coalesce(sum(extract(epoch FROM now() - a.started_at)), 0)::double precision
+                    FROM tasks x JOIN attempts a ON a.task_id = x.id AND a.attempt = x.attempt
+                    WHERE x.state = 'leased' AND x.finished_at IS NULL AND x.video_id = v.id
+                ) >= j.budget_clip_seconds
+            ELSE false END,
+            b.upper
+        INTO l_recalled, l_upper
+        FROM tasks t
+            JOIN videos v ON v.id = t.video_id
+            JOIN jobs j ON j.id = v.job_id
+            LEFT JOIN bounds b ON b.video_id = v.id
+        WHERE t.id = p_task;
     END IF;
-    RETURN jsonb_build_object('wanted', l_wanted, 'upper', l_upper);
+    RETURN jsonb_build_object('wanted', l_wanted, 'recalled', coalesce(l_recalled, false), 'upper', l_upper);
 END $$;

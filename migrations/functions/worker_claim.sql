@@ -1,6 +1,6 @@
 -- ready -> leased: gives a task to one worker, with everything the worker needs (common.wire.Claim).
--- A message is a doorbell: of all announced tasks the worker is given one of the clip it explored last, whose variants
--- it still has; else one of a clip that nobody explores just now, so that each worker keeps to a clip of its own; of
+-- A message is a doorbell: of all announced tasks those of running jobs of the highest priority come first; of these the
+-- worker is given one of the clip it explored last, whose variants it still has; else one of a clip that nobody explores just now, so that each worker keeps to a clip of its own; of
 -- these the task of the message, or, when another worker took that one in exchange, the oldest.
 -- Returns NULL when none is ready, or its clip is finished or its job is not running: the message was stale.
 CREATE OR REPLACE FUNCTION worker_claim(p_task bigint, p_worker text, p_lease_seconds double precision)
@@ -9,13 +9,15 @@ DECLARE
     l_task bigint;
     l_attempt bigint;
 BEGIN
-    SELECT t.id INTO l_task FROM tasks t
-        WHERE t.state = 'ready' AND (t.announced_at IS NOT NULL OR t.id = p_task)
+    SELECT t.id INTO l_task FROM tasks t JOIN jobs j ON j.id = t.job_id
+        WHERE t.state = 'ready' AND j.status = 'running' AND (t.announced_at IS NOT NULL OR t.id = p_task)
             AND EXISTS (SELECT FROM tasks x WHERE x.id = p_task)
         ORDER BY
-            (t.kind = 'explore' AND t.video_id = (
+            j.priority DESC,
+            -- One that has explored nothing yet takes the task of its message, of whatever kind.
+            coalesce(t.kind = 'explore' AND t.video_id = (
                 SELECT x.video_id FROM tasks x
-                WHERE x.worker_id = p_worker AND x.kind = 'explore' ORDER BY x.id DESC LIMIT 1)) DESC NULLS LAST,
+                WHERE x.worker_id = p_worker AND x.kind = 'explore' ORDER BY x.id DESC LIMIT 1), false) DESC,
             (t.kind <> 'explore' OR NOT EXISTS (
                 SELECT FROM tasks x
                 WHERE x.video_id = t.video_id AND x.kind = 'explore' AND x.state = 'leased')) DESC,

@@ -1,6 +1,7 @@
 -- One row a job: how far it is. points_needed is what would decide every clip prepared so far, within its budget;
 -- clips_bounded are those whose tasks before exploration are over. eta_seconds extrapolates the exploration rate of the
--- last minute, and what those tasks have cost so far; it is NULL while points are left and none was explored in it.
+-- last minute, and what those tasks have cost so far; it is NULL while points are left and none was explored in it. It
+-- is no longer than the budgets of time leave: wall_seconds are those that the job has run, of budget_wall_seconds.
 CREATE VIEW job_progress AS
 WITH clips AS (
     SELECT
@@ -17,7 +18,10 @@ WITH clips AS (
         sum(v.points_explored) AS points_explored,
         sum(CASE WHEN v.finished_at IS NOT NULL THEN v.points_explored
                  ELSE greatest(v.points_explored, least(v.points_needed, j.budget_points)) END) AS points_needed,
-        sum(v.seconds) AS worker_seconds
+        sum(v.seconds) AS worker_seconds,
+        -- The greater of NULL and 0 would be 0.
+        sum(CASE WHEN j.budget_clip_seconds IS NOT NULL AND v.finished_at IS NULL
+                THEN greatest(j.budget_clip_seconds - v.seconds, 0) END) AS clip_seconds_left
     FROM videos v JOIN jobs j ON j.id = v.job_id
     GROUP BY v.job_id
 ), before AS (
@@ -44,6 +48,8 @@ WITH clips AS (
 SELECT
     j.id AS job_id,
     j.status,
+    j.priority,
+    j.generation,
     j.spec ->> 'dataset' AS dataset,
     j.spec -> 'model' ->> 'name' AS model,
     j.spec ->> 'features' AS features,
@@ -62,12 +68,20 @@ SELECT
     coalesce(c.points_explored, 0) AS points_explored,
     coalesce(c.points_needed, 0) AS points_needed,
     coalesce(c.worker_seconds, 0) AS worker_seconds,
+    j.budget_points,
+    j.budget_clip_seconds,
+    j.budget_wall_seconds,
+    wall_seconds(j.ran_seconds, j.clock_since) AS wall_seconds,
     r.points_per_second,
     CASE WHEN j.status = 'running'
-        THEN coalesce((c.clips - c.clips_bounded) * b.seconds_per_clip / w.workers, 0)
-            + CASE WHEN c.points_needed > c.points_explored
-                THEN ((c.points_needed - c.points_explored) / nullif(r.points_per_second, 0))::double precision
-                ELSE 0 END
+        THEN least(
+            coalesce((c.clips - c.clips_bounded) * b.seconds_per_clip / w.workers, 0)
+                + CASE WHEN c.points_needed > c.points_explored
+                    THEN ((c.points_needed - c.points_explored) / nullif(r.points_per_second, 0))::double precision
+                    ELSE 0 END,
+            c.clip_seconds_left / w.workers,
+            CASE WHEN j.budget_wall_seconds IS NOT NULL
+                THEN greatest(j.budget_wall_seconds - wall_seconds(j.ran_seconds, j.clock_since), 0) END)
     END AS eta_seconds,
     j.created_at,
     j.finished_at

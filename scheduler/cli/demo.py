@@ -47,9 +47,9 @@ def demo(clips: Clips = CLIPS, fresh: Fresh = False) -> None:
     _render(dataset, per_class)
     weights = str(_weights())
     given = {**GAME, "dataset": str(dataset), "weights": weights, "per_class": per_class}
-    spec, found, budget = take_request(given, settings)
+    order = take_request(given, settings)
     with open_servers(settings) as servers:
-        work(servers, hand_in(servers, spec, found, budget), WORKERS)
+        work(servers, hand_in(servers, order), WORKERS)
     note(f"clips: {dataset}; model: {weights}; database, clip cache and logs: {settings.data_dir}")
     note("flowcert results --json, trace and status show more of it")
 

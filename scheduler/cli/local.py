@@ -29,7 +29,7 @@ def work(servers: Servers, job_id: int, workers: int) -> None:
             family.start("scheduler", SCHEDULER)
             for number in range(1, workers + 1):
                 family.start(f"worker-{number}", WORKER)
-            _say_what_comes_first(servers, job_id)
+            _say_what_else_runs(servers, job_id)
             note(f"job {job_id}: {workers} workers; their logs are in {servers.log_dir}")
             follow(servers, job_id, family.tend)
         except KeyboardInterrupt:
@@ -40,10 +40,12 @@ def work(servers: Servers, job_id: int, workers: int) -> None:
     results_console().print(results_table(clip_rows(servers.engine, job_id)))
 
 
-def _say_what_comes_first(servers: Servers, job_id: int) -> None:
-    """Name the jobs that were interrupted: their tasks are older, and so are done first."""
-    for row in progress_rows(servers.engine):
-        if row["status"] == JobStatus.RUNNING and row["job_id"] < job_id:
-            note(
-                f"job {row['job_id']} is not finished either and comes first; flowcert cancel {row['job_id']} stops it"
-            )
+def _say_what_else_runs(servers: Servers, job_id: int) -> None:
+    """Name the other jobs that are not finished: they have a share of the workers, or come first."""
+    rows = progress_rows(servers.engine)
+    priority = next(row["priority"] for row in rows if row["job_id"] == job_id)
+    for row in rows:
+        other = row["job_id"]
+        if other != job_id and row["status"] == JobStatus.RUNNING and row["priority"] >= priority:
+            takes = "comes first" if row["priority"] > priority else "gets an equal share of the workers"
+            note(f"job {other} is not finished either and {takes}; flowcert pause {other} holds it")

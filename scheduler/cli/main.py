@@ -11,12 +11,13 @@ from sqlalchemy.exc import DBAPIError
 
 from common.errors import FlowcertError
 from scheduler.cli import (
-    cancel,
+    control,
     dataset,
     db,
     demo,
     guarantees,
     replay,
+    rerun,
     results,
     run,
     serve,
@@ -49,7 +50,12 @@ app.command()(trace.trace)
 app.command()(witness.witness)
 app.command()(replay.replay)
 app.command()(workers.workers)
-app.command()(cancel.cancel)
+app.command()(control.pause)
+app.command()(control.resume)
+app.command()(control.cancel)
+# A negative number is a priority, not an option.
+app.command(context_settings={"ignore_unknown_options": True})(control.priority)
+app.command()(rerun.rerun)
 app.command()(serve.worker)
 app.command()(serve.scheduler)
 _dataset = typer.Typer(help="Look at datasets.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,17 @@ from common.jobspec import JobSpec
 from common.settings import Settings
 from scheduler.cli.output import note
 from scheduler.cli.servers import Servers, external_urls
-from scheduler.intake import FoundClip, JobRequest, Selection, build_spec, read_request, select, submit, usable
+from scheduler.intake import (
+    FoundClip,
+    JobRequest,
+    Selection,
+    Terms,
+    build_spec,
+    read_request,
+    select,
+    submit,
+    usable,
+)
 
 Dataset = Annotated[
     str | None,
@@ -84,6 +95,18 @@ Budget = Annotated[
     int | None,
     typer.Option(metavar="POINTS", help="Points a clip may cost before it is left open [200000]."),
 ]
+ClipSeconds = Annotated[
+    float | None,
+    typer.Option(metavar="S", help="Worker seconds a clip may cost before it is left open [no limit]."),
+]
+WallTime = Annotated[
+    str | None,
+    typer.Option(metavar="D", help="Time the job may run before its clips are left open: 90s, 30m, 8h [no limit]."),
+]
+Priority = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Jobs of higher priority come first, from -1000 to 1000 [0, or as it is]."),
+]
 Continuous = Annotated[
     bool | None,
     typer.Option("--continuous/--no-continuous", help="Certify a radius for all real changes too [no]."),
@@ -105,8 +128,18 @@ AsJson = Annotated[bool, typer.Option("--json", help='Print strict JSON; infinit
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Worker processes [2, or 1 on a single core].")]
 
 
-def take_request(parameters: dict[str, Any], settings: Settings) -> tuple[JobSpec, list[FoundClip], int]:
-    """Turn a command's parameters into a checked specification, its clips and its budget; starts no server.
+@dataclass(frozen=True)
+class Order:
+    """What is handed in as a job."""
+
+    spec: JobSpec
+    clips: list[FoundClip]
+    budget: int  #: points a clip may cost
+    terms: Terms
+
+
+def take_request(parameters: dict[str, Any], settings: Settings) -> Order:
+    """Turn a command's parameters into a checked specification, its clips, budgets and priority; starts no server.
 
     Raises InputError, one line naming the option, file or field that is wrong.
     """
@@ -118,7 +151,9 @@ def take_request(parameters: dict[str, Any], settings: Settings) -> tuple[JobSpe
     request = read_request(options, file)
     clips = _clips(request)
     spec = build_spec(request)
-    return spec, usable(clips, spec.model.classes), request.config.budget
+    config = request.config
+    terms = Terms(config.priority, config.clip_seconds, config.wall_time)
+    return Order(spec, usable(clips, spec.model.classes), config.budget, terms)
 
 
 def _clips(request: JobRequest) -> list[FoundClip]:
@@ -152,17 +187,20 @@ def say_skipped(dataset: Path, split: str | None, skipped: int) -> None:
         note(f"{split}: {skipped:,} of its clips are not in {dataset} and are skipped")
 
 
-def hand_in(servers: Servers, spec: JobSpec, clips: list[FoundClip], budget: int) -> int:
+def hand_in(servers: Servers, order: Order) -> int:
     """Submit, and say what that changed; returns the job's id."""
-    done = submit(servers.engine, spec, clips, budget)
+    done = submit(servers.engine, order.spec, order.clips, order.budget, order.terms)
     said = [f"job {done.job_id}: {'new' if done.created else 'resumed'}, {done.added} clips added"]
     for count, what in ((done.resumed, "go on"), (done.retried, "tried again"), (done.reopened, "reopened")):
         if count:
             said.append(f"{count} {what}")
     note(", ".join(said))
-    for clip in clips:
+    for clip in order.clips:
         if clip.problem is not None:
             note(f"not certified: {clip.path}: {clip.problem}")
     if done.kept_failed:
-        note(f"{done.kept_failed} clips failed earlier and are not tried again; flowcert results says why")
+        note(
+            f"{done.kept_failed} clips failed earlier and are not tried again; flowcert results says why,"
+            " flowcert rerun tries those again that can be"
+        )
     return done.job_id

@@ -17,7 +17,7 @@ from common.vocab import JobStatus
 from scheduler.cli.output import note, notes_console
 from scheduler.cli.servers import Servers
 from scheduler.report.rows import Row, job_progress, latest_moves, worker_rows
-from scheduler.report.tables import bounds, clip_name, works_on
+from scheduler.report.tables import bounds, clip_name, duration, works_on
 
 #: Pause between two looks at the database, in seconds.
 _PAUSE = 0.5
@@ -52,7 +52,7 @@ def _until_finished(servers: Servers, job_id: int, tend: Callable[[], None] | No
                 raise
             servers.revive()
             continue
-        if row["status"] != JobStatus.RUNNING:
+        if row["status"] not in (JobStatus.RUNNING, JobStatus.PAUSED):
             return row
         time.sleep(_PAUSE)
 
@@ -65,7 +65,8 @@ class _Log:
         self._at = float("-inf")
 
     def __call__(self, row: Row) -> None:
-        line = f"job {row['job_id']}: {_clips(row)}, {_bounded(row)}, {_points(row)}"
+        held = "paused, " if row["status"] == JobStatus.PAUSED else ""
+        line = f"job {row['job_id']}: {held}{_clips(row)}, {_bounded(row)}, {_points(row)}"
         if line != self._last and time.monotonic() - self._at >= _LOG_PAUSE:
             note(line + _pace(row))
             self._last, self._at = line, time.monotonic()
@@ -111,12 +112,4 @@ def _points(row: Row) -> str:
 def _pace(row: Row) -> str:
     rate, eta = row["points_per_second"], row["eta_seconds"]
     pace = "" if rate is None else f", {float(rate):,.0f}/s"
-    return pace if eta is None else f"{pace}, {_duration(eta)} left"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return pace if eta is None else f"{pace}, {duration(eta)} left"

@@ -36,7 +36,7 @@ def _sections(command: Any, path: str) -> Iterator[str]:
         return
     shown = [_entry(parameter) for parameter in command.params if parameter.name != "help"]
     arguments = " ".join(parameter.metavar for parameter in command.params if parameter.param_type_name == "argument")
-    options = " [OPTIONS]" if len(shown) > bool(arguments) else ""
+    options = " [OPTIONS]" if len(shown) > len(arguments.split()) else ""
     yield f"\n## {path}\n\n    {path}{options}{f' {arguments}' if arguments else ''}\n\n{command.help}\n"
     if shown:
         yield "\n| | |\n|---|---|\n" + "".join(shown)

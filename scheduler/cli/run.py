@@ -39,10 +39,13 @@ def run(
     heuristic: options.Heuristic = None,
     gradients: options.Gradients = None,
     budget: options.Budget = None,
+    clip_seconds: options.ClipSeconds = None,
+    wall_time: options.WallTime = None,
+    priority: options.Priority = None,
 ) -> None:
     """Submit a job and work on it here until it is done; print its results."""
     given = dict(locals())
     settings = Settings()
-    spec, clips, points = options.take_request(given, settings)
+    order = options.take_request(given, settings)
     with open_servers(settings) as servers:
-        work(servers, options.hand_in(servers, spec, clips, points), workers or default_workers())
+        work(servers, options.hand_in(servers, order), workers or default_workers())

@@ -39,6 +39,9 @@ def submit(
     heuristic: options.Heuristic = None,
     gradients: options.Gradients = None,
     budget: options.Budget = None,
+    clip_seconds: options.ClipSeconds = None,
+    wall_time: options.WallTime = None,
+    priority: options.Priority = None,
 ) -> None:
     """Make a job, or resume the one with the same specification; print its number.
 
@@ -46,6 +49,6 @@ def submit(
     """
     given = dict(locals())
     settings = Settings()
-    spec, clips, points = options.take_request(given, settings)
+    order = options.take_request(given, settings)
     with open_servers(settings) as servers:
-        typer.echo(options.hand_in(servers, spec, clips, points))
+        typer.echo(options.hand_in(servers, order))

@@ -20,6 +20,10 @@ from common.vocab import Norm
 
 #: Points a clip may cost before it is left open, unless the user says otherwise.
 DEFAULT_BUDGET = 200_000
+#: Priorities go from minus this to this.
+LAST_PRIORITY = 1000
+#: Seconds of the units of a duration.
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PATHS = ("dataset", "root", "splits", "weights")
 #: What the parts of a job call a field, where the user knows it by another name.
 _USER_NAMES = {"args": "model_args", "height": "size", "width": "size", "name": "model"}
@@ -58,6 +62,9 @@ class JobConfig(BaseModel):
     heuristic: bool = False
     gradients: int | None = Field(default=None, ge=1)
     budget: int = Field(default=DEFAULT_BUDGET, ge=1, lt=2**63)
+    clip_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    wall_time: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    priority: int | None = Field(default=None, ge=-LAST_PRIORITY, le=LAST_PRIORITY)
 
     @field_validator("split")
     @classmethod
@@ -80,6 +87,11 @@ class JobConfig(BaseModel):
             problem = f"is neither 'estimated' nor a positive number of logits per pixel (given: {given!r})"
             raise InputError("lipschitz", problem)
         return given
+
+    @field_validator("wall_time", mode="before")
+    @classmethod
+    def _duration(cls, given: Any) -> Any:
+        return read_duration(given) if isinstance(given, str) else given
 
     @field_validator("only", mode="before")
     @classmethod
@@ -167,6 +179,14 @@ def read_classes(text: str) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("classes", f"{path}: cannot be read as text") from error
     return tuple(" ".join(words[1:] if len(words) > 1 and words[0].isdigit() else words) for words in lines)
+
+
+def read_duration(given: str) -> float:
+    """Read a duration: a number of seconds, or of the unit behind it (s, m, h, d); returns seconds."""
+    matched = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", given.strip(), re.ASCII)
+    if matched is None:
+        raise InputError("wall_time", f"{given!r} is no duration, such as 90s, 30m, 1.5h or 2d")
+    return float(matched[1]) * _UNITS[matched[2]]
 
 
 def read_split(given: str) -> str:

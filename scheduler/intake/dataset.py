@@ -41,7 +41,7 @@ def find_clips(dataset: Path, *, root: Path | None = None, label: str | None = N
         elif is_list:
             clips = _in_list(dataset, root or dataset.parent)
         elif kind in VIDEO_SUFFIXES:
-            clips = [_clip(dataset, label or dataset.parent.name)]
+            clips = [look_at(dataset, label or dataset.parent.name)]
         else:
             accepted = ", ".join((*VIDEO_SUFFIXES, *LIST_SUFFIXES))
             raise InputError(str(dataset), f"is neither a folder nor a video or list ({accepted})")
@@ -55,7 +55,7 @@ def find_clips(dataset: Path, *, root: Path | None = None, label: str | None = N
 
 def _in_folder(dataset: Path) -> list[FoundClip]:
     return [
-        _clip(path, folder.name)
+        look_at(path, folder.name)
         for folder in sorted(dataset.iterdir())
         if folder.is_dir()
         for path in sorted(folder.iterdir())
@@ -63,7 +63,8 @@ def _in_folder(dataset: Path) -> list[FoundClip]:
     ]
 
 
-def _clip(path: Path, label: str) -> FoundClip:
+def look_at(path: Path, label: str) -> FoundClip:
+    """A clip as its file is now; a missing one has that problem."""
     text = str(path.absolute())
     try:
         (text + label).encode()
@@ -81,5 +82,5 @@ def _in_list(file: Path, root: Path) -> list[FoundClip]:
         path = root / entry.path
         if not path.resolve().is_relative_to(inside):
             raise InputError(f"{file} line {entry.line}", f"{str(entry.path)!r} leads out of {root}")
-        clips.append(_clip(path, entry.label))
+        clips.append(look_at(path, entry.label))
     return clips

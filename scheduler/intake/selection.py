@@ -69,11 +69,18 @@ def usable(clips: list[FoundClip], classes: Collection[str]) -> list[FoundClip]:
 
     Raises InputError when none can be certified.
     """
-    judged = [_judged(clip, classes) for clip in clips]
+    judged = [judge(clip, classes) for clip in clips]
     if all(clip.problem is not None for clip in judged):
         first = judged[0]
         raise InputError(first.path, f"{first.problem}; none of the {len(judged)} clips can be certified")
     return judged
+
+
+def judge(clip: FoundClip, classes: Collection[str]) -> FoundClip:
+    """Hold one clip against the model's ``classes``."""
+    if clip.problem is not None or clip.label in classes:
+        return clip
+    return replace(clip, problem=f"its label {clip.label!r} is not one of the model's {len(classes)} classes")
 
 
 def folder_of(dataset: Path, root: Path | None) -> Path | None:
@@ -102,9 +109,3 @@ def _in_official(
         if class_folder(name) in present
     ]
     return sorted(taken + missing), [name for name in absent if class_folder(name) not in present]
-
-
-def _judged(clip: FoundClip, classes: Collection[str]) -> FoundClip:
-    if clip.problem is not None or clip.label in classes:
-        return clip
-    return replace(clip, problem=f"its label {clip.label!r} is not one of the model's {len(classes)} classes")

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Engine, and_, exists, func, insert, literal, select, update
+from sqlalchemy import Engine, and_, func, insert, select
 from sqlalchemy.orm import Session
 
 from common.errors import InputError
 from common.jobspec import JobSpec
-from common.store.tables import Job, Task, Video
-from common.vocab import JobStatus, TaskKind, TaskState, Verdict, VideoStatus
-from scheduler.clips import LIVE
+from common.store.tables import Job, Video
+from common.vocab import JobStatus, TaskKind, Verdict, VideoStatus
 from scheduler.exclusive import hold_truth, wake_leader
-from scheduler.guarantees import go_on
 from scheduler.intake.dataset import FoundClip
+from scheduler.intake.restart import count_clips, put_back, schedule
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How urgent a job is and what time it may take; like the budget of points, none of it is specification."""
+
+    priority: int | None = None  #: None: as it is; 0 of a new job
+    clip_seconds: float | None = None  #: worker time a clip may cost, in seconds; None: no limit
+    wall_seconds: float | None = None  #: time the job may run, in seconds; None: no limit
 
 
 @dataclass(frozen=True)
@@ -28,120 +37,85 @@ class Submitted:
     added: int  #: new clips, unusable ones included
     resumed: int  #: cancelled clips that go on
     retried: int  #: failed clips that start again
-    reopened: int  #: open clips that go on, because the budget is larger
+    reopened: int  #: open clips that go on, because a budget is larger
     kept_failed: int  #: failed clips that are not tried again
 
 
-def submit(engine: Engine, spec: JobSpec, clips: Sequence[FoundClip], budget: int) -> Submitted:
+def submit(
+    engine: Engine, spec: JobSpec, clips: Sequence[FoundClip], budget: int, terms: Terms | None = None
+) -> Submitted:
     """Create the job of a specification, or resume it: only what is missing is scheduled, in one transaction.
 
-    Resuming takes up cancelled clips where they were, retries failed clips that were never prepared (later failures
-    may contradict what is proved, and stay), and reopens open clips when ``budget`` (points a clip) is larger than
-    the job's. Finished work is never done again. Raises InputError when a clip is already there with another label.
+    Of several generations of a job the latest is meant. Resuming takes up cancelled clips where they were, and a job
+    that is paused; it retries failed clips that were never prepared (later failures may contradict what is proved, and
+    stay), and reopens open clips when ``budget`` (points a clip) or a budget of time is larger than the job's. Finished
+    work is never done again. Raises InputError when a clip is already there with another label.
     """
-    digest = spec.digest()
+    terms, digest = terms or Terms(), spec.digest()
     with Session(engine) as session, session.begin():
         hold_truth(session)
-        job = session.scalars(select(Job).where(Job.digest == digest)).one_or_none()
+        job = session.scalars(
+            select(Job).where(Job.digest == digest).order_by(Job.generation.desc()).limit(1)
+        ).one_or_none()  # fmt: skip
         created = job is None
         if job is None:
-            job = Job(digest=digest, spec=spec.model_dump(mode="json"), budget_points=budget)
-            session.add(job)
-            session.flush()
-        reopened = _reopen(session, job, budget) if budget > job.budget_points else 0
-        resumed = _resume_cancelled(session, job.id, spec)
-        retried = _retry_failed(session, job.id, clips)
-        added = _add(session, job.id, clips)
-        _schedule_prepare(session, job.id)
-        _set_status(session, job)
+            job = begin_job(session, spec, digest, budget, terms)
+        larger = _enlarge(job, budget, terms)
+        session.flush()
+        is_open = and_(Video.status == VideoStatus.DONE, Video.verdict == Verdict.OPEN)
+        # One that is open for another reason is ended again at once.
+        reopened = put_back(session, job.id, spec, is_open) if larger else 0
+        resumed = put_back(session, job.id, spec, Video.status == VideoStatus.CANCELLED)
+        retried = _retry_failed(session, job.id, spec, clips)
+        added = add_clips(session, job.id, clips)
+        set_status(session, job)
         wake_leader(session)
-        failed = _count(session, job.id, Video.status == VideoStatus.FAILED) - sum(
+        failed = count_clips(session, job.id, Video.status == VideoStatus.FAILED) - sum(
             clip.problem is not None for clip in added
         )
         return Submitted(job.id, created, len(added), resumed, retried, reopened, failed)
 
 
-def cancel(engine: Engine, job_id: int) -> int:
-    """Cancel a running job; returns how many clips that ended. What was proved of them stays.
-
-    Workers notice at their next beat. Raises InputError when there is no such job or it is not running.
-    """
-    with Session(engine) as session, session.begin():
-        hold_truth(session)
-        job = session.get(Job, job_id)
-        if job is None:
-            raise InputError(f"job {job_id}", "does not exist")
-        if job.status != JobStatus.RUNNING:
-            raise InputError(f"job {job_id}", f"is not running but {job.status}")
-        now = _now(session)
-        videos = select(Video.id).where(Video.job_id == job_id)
-        session.execute(
-            update(Task)
-            .where(Task.video_id.in_(videos), Task.state.in_(LIVE))
-            .values(state=TaskState.CANCELLED.value, lease_until=None, finished_at=now)
-            .execution_options(synchronize_session=False)
-        )
-        ended = _update(
-            session, job_id, Video.finished_at.is_(None), status=VideoStatus.CANCELLED.value, finished_at=now
-        )
-        job.status, job.finished_at = JobStatus.CANCELLED.value, now
-        return ended
-
-
-def _reopen(session: Session, job: Job, budget: int) -> int:
-    """Let open clips go on below a larger budget; one that is open for another reason is ended again at once."""
-    job.budget_points = budget
-    is_open = and_(Video.status == VideoStatus.DONE, Video.verdict == Verdict.OPEN)
-    return _update(session, job.id, is_open, status=VideoStatus.EXPLORING.value, reason=None, finished_at=None)
-
-
-def _resume_cancelled(session: Session, job_id: int, spec: JobSpec) -> int:
-    """Put cancelled clips back where they were; their frontier is kept, and planned again by the scheduler."""
-    cancelled = Video.status == VideoStatus.CANCELLED
-    waiting = _update(
-        session, job_id, cancelled & Video.clip_digest.is_(None), status=VideoStatus.PENDING.value, finished_at=None
-    )
-    attacked = exists().where(
-        Task.video_id == Video.id, Task.kind == TaskKind.ATTACK, Task.state == TaskState.MERGED
+def begin_job(session: Session, spec: JobSpec, digest: str, budget: int, terms: Terms, generation: int = 1) -> Job:
+    """Create a job without clips."""
+    job = Job(
+        digest=digest, generation=generation, spec=spec.model_dump(mode="json"), priority=terms.priority or 0,
+        budget_points=budget, budget_clip_seconds=terms.clip_seconds, budget_wall_seconds=terms.wall_seconds,
     )  # fmt: skip
-    exploring = _update(session, job_id, cancelled & attacked, status=VideoStatus.EXPLORING.value, finished_at=None)
-    # What is left was prepared but not attacked.
-    prepared = _update(session, job_id, cancelled, status=VideoStatus.PREPARED.value, finished_at=None)
-    _schedule(session, job_id, VideoStatus.PREPARED, TaskKind.ATTACK)
-    for video in session.scalars(
-        select(Video).where(
-            Video.job_id == job_id, Video.status == VideoStatus.EXPLORING, Video.threshold.is_(None)
-        )
-    ):  # fmt: skip
-        # Attacked, but not explored yet: something that comes in between may be missing.
-        go_on(session, video, spec)
-    return waiting + exploring + prepared
+    session.add(job)
+    session.flush()
+    return job
 
 
-def _retry_failed(session: Session, job_id: int, clips: Sequence[FoundClip]) -> int:
+def _enlarge(job: Job, budget: int, terms: Terms) -> bool:
+    """Take over budgets that are larger than the job's, and a priority that is given; whether a budget was larger."""
+    larger = budget > job.budget_points
+    job.budget_points = max(budget, job.budget_points)
+    if _more(terms.clip_seconds, job.budget_clip_seconds):
+        job.budget_clip_seconds, larger = terms.clip_seconds, True
+    if _more(terms.wall_seconds, job.budget_wall_seconds):
+        job.budget_wall_seconds, larger = terms.wall_seconds, True
+    job.priority = job.priority if terms.priority is None else terms.priority
+    return larger
+
+
+def _more(asked: float | None, given: float | None) -> bool:
+    """Whether a budget is larger than another, where None is no limit."""
+    return (math.inf if asked is None else asked) > (math.inf if given is None else given)
+
+
+def _retry_failed(session: Session, job_id: int, spec: JobSpec, clips: Sequence[FoundClip]) -> int:
     paths = {clip.path for clip in clips if clip.problem is None}
     failed = select(Video.id, Video.path).where(
         Video.job_id == job_id, Video.status == VideoStatus.FAILED, Video.clip_digest.is_(None)
     )  # fmt: skip
     # Chosen here: a statement with the paths of thousands of clips would be the slowest part of a submit.
-    again = Video.id.in_([row.id for row in session.execute(failed) if row.path in paths])
-    # A failed task fails its clip: those of clips that are tried again are no longer wanted.
-    session.execute(
-        update(Task)
-        .where(
-            Task.state == TaskState.FAILED,
-            Task.video_id.in_(select(Video.id).where(Video.job_id == job_id, again)),
-        )
-        .values(state=TaskState.CANCELLED.value)
-        .execution_options(synchronize_session=False)
-    )
-    return _update(
-        session, job_id, again,
-        status=VideoStatus.PENDING.value, verdict=Verdict.OPEN.value, reason=None, finished_at=None,
-    )  # fmt: skip
+    again = [row.id for row in session.execute(failed) if row.path in paths]
+    return put_back(session, job_id, spec, Video.id.in_(again)) if again else 0
 
 
-def _add(session: Session, job_id: int, clips: Sequence[FoundClip]) -> list[FoundClip]:
+def add_clips(session: Session, job_id: int, clips: Sequence[FoundClip]) -> list[FoundClip]:
+    """Add the clips that a job does not have yet, and schedule those that are usable; returns the new ones."""
     rows = session.execute(select(Video.path, Video.label).where(Video.job_id == job_id))
     labels = {row.path: row.label for row in rows}
     for clip in clips:
@@ -151,6 +125,7 @@ def _add(session: Session, job_id: int, clips: Sequence[FoundClip]) -> list[Foun
     now = _now(session)
     if added:
         session.execute(insert(Video), [_row(job_id, clip, now) for clip in added])
+    schedule(session, job_id, VideoStatus.PENDING, TaskKind.PREPARE)
     return added
 
 
@@ -168,39 +143,13 @@ def _row(job_id: int, clip: FoundClip, now: datetime) -> dict[str, object]:
     }
 
 
-def _schedule_prepare(session: Session, job_id: int) -> None:
-    _schedule(session, job_id, VideoStatus.PENDING, TaskKind.PREPARE)
-
-
-def _schedule(session: Session, job_id: int, status: VideoStatus, kind: TaskKind) -> None:
-    """Create the one task of each clip of ``status`` that has no live task."""
-    live = exists().where(Task.video_id == Video.id, Task.state.in_(LIVE))
-    missing = select(Video.id, literal(kind.value)).where(Video.job_id == job_id, Video.status == status, ~live)
-    # Tasks are numbered in their clips' order, which is the order of work.
-    session.execute(insert(Task).from_select(["video_id", "kind"], missing.order_by(Video.id)))
-
-
-def _set_status(session: Session, job: Job) -> None:
-    running = _count(session, job.id, Video.finished_at.is_(None)) > 0
+def set_status(session: Session, job: Job) -> None:
+    """Let a job run when some clip of it is not finished; it is done when none is."""
+    running = count_clips(session, job.id, Video.finished_at.is_(None)) > 0
     if running:
         job.status, job.finished_at = JobStatus.RUNNING.value, None
     elif job.status != JobStatus.DONE:
         job.status, job.finished_at = JobStatus.DONE.value, _now(session)
-
-
-def _update(session: Session, job_id: int, condition: ColumnElement[bool], **values: object) -> int:
-    changed = session.execute(
-        update(Video)
-        .where(Video.job_id == job_id, condition)
-        .values(**values)
-        .returning(Video.id)
-        .execution_options(synchronize_session=False)
-    )
-    return len(changed.all())
-
-
-def _count(session: Session, job_id: int, condition: ColumnElement[bool]) -> int:
-    return session.scalar(select(func.count()).where(Video.job_id == job_id, condition)) or 0
 
 
 def _now(session: Session) -> datetime:

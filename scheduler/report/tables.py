@@ -24,14 +24,35 @@ _VERDICT_STYLES = {
 
 def jobs_table(rows: Sequence[Row]) -> Table:
     """Jobs and how far they are."""
-    table = _table("job", "status", "dataset", "model", "features", "norm", ">tau", ">radius", ">clips", ">points")
+    game = ("dataset", "model", "features", "norm", ">tau", ">radius")
+    table = _table("job", "status", ">priority", *game, ">clips", ">points", "budget")
     for row in rows:
         table.add_row(
-            str(row["job_id"]), row["status"], escape(row["dataset"]), escape(row["model"]), row["features"],
-            row["norm"], f"{row['tau']:g}", f"{row['radius']:g}", f"{row['clips_finished']} of {row['clips']}",
-            f"{int(row['points_explored']):,} of {int(row['points_needed']):,}",
+            str(row["job_id"]), row["status"], str(row["priority"]), escape(row["dataset"]), escape(row["model"]),
+            row["features"], row["norm"], f"{row['tau']:g}", f"{row['radius']:g}",
+            f"{row['clips_finished']} of {row['clips']}",
+            f"{int(row['points_explored']):,} of {int(row['points_needed']):,}", _budgets(row),
         )  # fmt: skip
     return table
+
+
+def duration(seconds: float) -> str:
+    """A duration in its usual unit."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _budgets(row: Row) -> str:
+    """What a job may cost: points and worker time a clip, and how long it may run."""
+    parts = [f"{row['budget_points']:,}"]
+    if row["budget_clip_seconds"] is not None:
+        parts.append(f"{row['budget_clip_seconds']:g} s a clip")
+    if row["budget_wall_seconds"] is not None:
+        parts.append(f"{duration(row['wall_seconds'])} of {duration(row['budget_wall_seconds'])}")
+    return ", ".join(parts)
 
 
 def results_table(rows: Sequence[Row]) -> Table:

@@ -37,11 +37,24 @@ INSERT INTO certificates (id, video_id, task_id, radius, margin_bound, checks) V
 """
 
 ILLEGAL = {
-    "ck_jobs_status_known": "UPDATE jobs SET status = 'paused', finished_at = now()",
+    "ck_jobs_status_known": "UPDATE jobs SET status = 'asleep'",
     "ck_jobs_finished_when_finished": "UPDATE jobs SET status = 'done'",
     "ck_jobs_finished_when_finished ": "UPDATE jobs SET finished_at = now()",
     "ck_jobs_budget_positive": "UPDATE jobs SET budget_points = 0",
-    "uq_jobs_digest": "INSERT INTO jobs (id, digest, spec, budget_points) VALUES (2, 'd', '{}', 1)",
+    "ck_jobs_finished_when_finished  ": "UPDATE jobs SET status = 'paused', finished_at = now()",
+    "ck_jobs_generation_positive": "UPDATE jobs SET generation = 0",
+    "ck_jobs_budget_clip_seconds_positive": "UPDATE jobs SET budget_clip_seconds = 0",
+    "ck_jobs_budget_clip_seconds_positive ": "UPDATE jobs SET budget_clip_seconds = 'NaN'",
+    "ck_jobs_budget_wall_seconds_positive": "UPDATE jobs SET budget_wall_seconds = -1",
+    "ck_jobs_budget_wall_seconds_positive ": "UPDATE jobs SET budget_wall_seconds = 'Infinity'",
+    "ck_jobs_priority_in_range": "UPDATE jobs SET priority = 1001",
+    "ck_jobs_ran_seconds_finite": "UPDATE jobs SET ran_seconds = -1",
+    "ck_jobs_ran_seconds_finite ": "UPDATE jobs SET ran_seconds = 'NaN'",
+    "ck_jobs_clock_stands_unless_running": (
+        "INSERT INTO jobs (id, digest, spec, budget_points, status, clock_since)"
+        " VALUES (2, 'e', '{}', 1, 'paused', now())"
+    ),
+    "uq_jobs_digest_generation": "INSERT INTO jobs (id, digest, spec, budget_points) VALUES (2, 'd', '{}', 1)",
     "ck_videos_status_known": "UPDATE videos SET status = 'lost' WHERE id = 1",
     "ck_videos_verdict_known": "UPDATE videos SET verdict = 'safe' WHERE id = 1",
     "ck_videos_finished_when_finished": "UPDATE videos SET status = 'done' WHERE id = 1",
@@ -51,6 +64,9 @@ ILLEGAL = {
     "ck_videos_failed_says_why  ": "UPDATE videos SET status = 'failed', reason = 'x', finished_at = now()",
     "ck_videos_prepared_when_prepared": "UPDATE videos SET prepared_at = NULL WHERE id = 1",
     "ck_videos_prepared_when_prepared ": "UPDATE videos SET clip_digest = 'c' WHERE id = 2",
+    "ck_videos_prepared_when_prepared   ": (
+        "UPDATE videos SET status = 'done', verdict = 'solved', finished_at = now() WHERE id = 2"
+    ),
     "ck_videos_prepared_when_prepared  ": "UPDATE videos SET status = 'exploring' WHERE id = 2",
     "ck_videos_misclassified_is": "UPDATE videos SET verdict = 'misclassified' WHERE id = 1",
     "ck_videos_margin_finite": "UPDATE videos SET margin = 'NaN'",
@@ -213,7 +229,8 @@ def test_the_worker_role_reaches_no_table(engine: sa.Engine, database_url: str, 
 
 def test_the_worker_role_has_its_three_functions_and_no_other(engine: sa.Engine) -> None:
     # Functions that only compute, or that only a trigger may call, hand nothing out.
-    harmless = {"flow_distance", "median", "append_only", "guard_bounds", "trace_bounds"}
+    harmless = {"flow_distance", "median", "wall_seconds"}
+    harmless |= {"append_only", "guard_bounds", "trace_bounds", "stop_clock", "task_of_job"}
     query = sa.text(
         "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
         " AND has_function_privilege('flowcert_worker', oid, 'execute')"

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from common.celery_app import make_app
 from common.vocab import StopReason, TaskKind
 from common.wire import Explored, SafePoint
-from scheduler.intake.submit import cancel
+from scheduler.intake import cancel
 from tests.rows import Desk, attacked, bounded, estimated, honest, prepared, real_witness, witness_at
 
 #: One step of the first coordinate: two pixels in L1.

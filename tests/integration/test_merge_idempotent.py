@@ -12,7 +12,7 @@ from common.game import Game, whole
 from common.vocab import StopReason, Verdict, VideoStatus
 from common.wire import WorkerInfo
 from scheduler import levels
-from scheduler.intake.submit import cancel
+from scheduler.intake import cancel
 from tests.enumeration import points
 from tests.rows import SIZES, Desk, attacked, honest, prepared, spec_norm, witness_at
 

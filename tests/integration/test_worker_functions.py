@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from common.celery_app import make_app
 from common.store.engine import open_worker_engine
 from common.wire import WorkerInfo
-from scheduler.intake.submit import cancel
+from scheduler.intake import cancel
 from tests.rows import Desk, attacked, honest, make_spec, prepared, witness_at
 from worker.store import WorkerStore
 

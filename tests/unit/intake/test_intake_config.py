@@ -28,6 +28,14 @@ def test_options_alone():
     assert config.budget == 200_000
 
 
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("90", 90), ("90s", 90), ("1.5m", 90), ("8h", 28_800), ("2d", 172_800), (45, 45), (None, None)],
+)
+def test_a_duration_has_a_unit_or_is_in_seconds(written, seconds):
+    assert read_request({**OPTIONS, "wall_time": written}, None).config.wall_time == seconds
+
+
 def test_a_file_with_paths_of_its_own_and_options_that_override_it(tmp_path: Path):
     file = tmp_path / "job.yaml"
     (tmp_path / "names.txt").write_text("1 Apply Lipstick\r\n2 Archery\r\n")
@@ -59,6 +67,12 @@ def test_a_file_with_paths_of_its_own_and_options_that_override_it(tmp_path: Pat
         ({"size": "32"}, "--size: string should match"),
         ({"weights": None}, "--weights: is required"),
         ({"dataset": None}, "DATASET: is required"),
+        ({"clip_seconds": 0.0}, "--clip-seconds: input should be greater than 0"),
+        ({"clip_seconds": float("nan")}, "--clip-seconds: input should be "),
+        ({"wall_time": "0h"}, "--wall-time: input should be greater than 0"),
+        ({"wall_time": "soon"}, "--wall-time: 'soon' is no duration, such as 90s, 30m, 1.5h or 2d"),
+        ({"wall_time": "-5m"}, "--wall-time: '-5m' is no duration"),
+        ({"priority": 1001}, "--priority: input should be less than or equal to 1000"),
         ({"budget": 0}, "--budget: input should be greater than or equal to 1"),
         ({"every": "0"}, "--every: input should be greater than 0 (given: '0')"),
         ({"every": "nan"}, "--every: input should be a finite number (given: 'nan')"),
