@@ -16,6 +16,7 @@ from common.wire import Claim
 from worker.clip import PreparedClip, load_or_prepare
 from worker.factorised import FactorisedEvaluator
 from worker.factorised.agreement import require_agreement
+from worker.halving import release_memory
 from worker.judge import Judge
 from worker.models import MODELS, LoadedModel, load_model
 from worker.models.recurrence import Factorised
@@ -82,6 +83,11 @@ class Workbench:
         """The plain evaluation of a clip."""
         module = self.model(claim.spec.model).module
         return PlainEvaluator(clip, module, float(claim.spec.tau), self.device, self.settings.batch_points)
+
+    def clear(self) -> None:
+        """Give back the device's memory but the models'; evaluators are built anew when they are needed."""
+        self._judges.clear()
+        release_memory()
 
     def game(self, spec: JobSpec, clip: PreparedClip) -> Game:
         """The clip's game."""

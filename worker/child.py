@@ -15,7 +15,7 @@ import cv2
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from common.errors import FlowcertError
+from common.errors import DeviceMemoryError, FlowcertError
 from common.settings import Settings
 from common.store.engine import open_worker_engine
 from common.vocab import StopReason
@@ -74,7 +74,8 @@ class Child:
             result = carry_out(self._bench, claim, lambda: self._heart.upper, self._interrupted)
         except FlowcertError as error:
             log.warning("task_refused", video=claim.video, reason=str(error))
-            self._store.give_up(claim, str(error), final=True)
+            # Another worker's device may have more memory.
+            self._store.give_up(claim, str(error), final=not isinstance(error, DeviceMemoryError))
         except (InterfaceError, OperationalError):
             raise
         except Exception as error:  # Whatever it was, another attempt or another worker may do better.
