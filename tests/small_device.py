@@ -1,4 +1,4 @@
-"""User models for devices of little memory: they raise what CUDA raises, for larger batches than they have memory for."""
+"""User models for devices of little memory: they raise what CUDA raises, for larger batches than fit."""
 
 from __future__ import annotations
 
@@ -55,3 +55,18 @@ def noted(log: str, **args: Any) -> nn.Module:
     with Path(log).open("a") as file:
         file.write(f"{os.getpid()}\n")
     return build("cnn_lstm", args)
+
+
+def careless(**args: Any) -> nn.Module:
+    """``cnn_lstm``, whose module turns TF32 on when it is built."""
+    torch.backends.cudnn.allow_tf32 = True
+    return build("cnn_lstm", args)
+
+
+class Reckless(WholeCnnLstm):
+    """``cnn_lstm`` that turns TF32 on whenever it runs."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Give the logits ``[B, C]`` of the clips ``[B, T, 3, H, W]``."""
+        torch.backends.cuda.matmul.allow_tf32 = True
+        return super().forward(clips)

@@ -20,6 +20,7 @@ from worker.halving import release_memory
 from worker.judge import Judge
 from worker.models import MODELS, LoadedModel, load_model
 from worker.models.recurrence import Factorised
+from worker.numerics import set_full_float32
 from worker.plain import Evaluator, PlainEvaluator
 from worker.saliency import influence_of
 
@@ -44,7 +45,13 @@ class Workbench:
 
     def model(self, spec: ModelSpec) -> LoadedModel:
         """The job's model, loaded once; raises InputError when it is not the pinned one."""
-        return _kept(self._models, spec.model_dump_json(), 2, lambda: load_model(spec, self.device))
+
+        def load() -> LoadedModel:
+            loaded = load_model(spec, self.device)
+            set_full_float32()
+            return loaded
+
+        return _kept(self._models, spec.model_dump_json(), 2, load)
 
     def clip(self, claim: Claim) -> PreparedClip:
         """The task's prepared clip; raises ClipError when unusable, IntegrityError when not the one first prepared."""

@@ -1,4 +1,5 @@
--- A worker shows itself and extends the lease of the task it works on; the scheduler is told of a new worker.
+-- A worker shows itself and extends the lease of the task it works on; the scheduler is told of a new worker. What it
+-- says of itself is stored once: its attempts are read as computed on that.
 -- Returns {"wanted": false} when that task is no longer its own, and the clip's incumbent upper bound (a cost).
 CREATE OR REPLACE FUNCTION worker_beat(
     p_worker text, p_info jsonb, p_task bigint, p_attempt bigint, p_lease_seconds double precision
@@ -7,7 +8,7 @@ DECLARE
     l_wanted boolean := true;
     l_upper bigint;
 BEGIN
-    UPDATE workers SET info = p_info, seen_at = now() WHERE id = p_worker;
+    UPDATE workers SET seen_at = now() WHERE id = p_worker;
     IF NOT FOUND THEN
         INSERT INTO workers (id, info) VALUES (p_worker, p_info);
         PERFORM pg_notify('work', NULL);

@@ -23,6 +23,7 @@ from worker.bench import Workbench
 from worker.clip import PreparedClip
 from worker.composed import ComposedFrames
 from worker.factorised import FactorisedEvaluator
+from worker.halving import release_memory
 from worker.models import build
 from worker.plain import PlainEvaluator
 from worker.real_margins import RealMargins
@@ -146,7 +147,7 @@ def test_a_task_that_does_not_fit_at_all_says_so_and_frees_what_it_held(
 ) -> None:
     bench = Workbench(Settings(data_dir=tmp_path))
     claim = claim_of(on(SmallWhole, 0, games[0]), bench).model_copy(update={"kind": kind})
-    with pytest.raises(DeviceMemoryError, match="cpu: .*CUDA out of memory"):
+    with pytest.raises(DeviceMemoryError, match=r"cpu: .*CUDA out of memory"):
         carry_out(bench, claim, lambda: None, lambda: None)
     assert not bench._judges
 
@@ -163,3 +164,22 @@ def test_a_model_is_loaded_once_for_all_tasks_of_its_job(tmp_path: Path, games: 
     assert bench.model(copy.deepcopy(claim.spec.model)) is loaded
     assert bench.judge(claim).plain.module is loaded.module
     assert np.isfinite(bench.judge(claim).fast.logits([ROOT])).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: CUDA's own shortage of memory is not met")
+def test_a_gpu_short_of_memory_gives_what_small_batches_give() -> None:
+    device, frames = torch.device("cuda"), np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), dtype=np.uint8)
+    labels = np.stack([(np.arange(128)[:, None] // 64 * 2 + np.arange(128) // 64).astype(np.int32)] * 3)
+    large = PreparedClip(frames, np.zeros((3, 2, 128, 128), np.float32), labels)
+    module = build("cnn_lstm", {**ARGS, "height": 128, "width": 128}).eval().requires_grad_(requires_grad=False)
+    few, many = (PlainEvaluator(large, module.to(device), 0.7, device, batch) for batch in (4, 4096))
+    wanted = few.logits(points(4096))
+    release_memory()
+    # 4096 of these clips take 3 GiB.
+    torch.cuda.set_per_process_memory_fraction(2**30 / torch.cuda.get_device_properties().total_memory)
+    try:
+        found = many.logits(points(4096))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert many._batches.size < 4096
+    assert found == pytest.approx(wanted, abs=FLOAT32_BAND / 10)
