@@ -36,10 +36,10 @@ def test_the_queue_counts_what_more_workers_could_do(desk: Desk) -> None:
 
 def test_work_without_workers_is_seen_too(desk: Desk) -> None:
     """A cluster that has scaled its workers to none must see that some are wanted."""
-    desk.to_explore()
+    desk.submit()
     with desk.engine.begin() as connection:
         connection.execute(sa.text("UPDATE workers SET seen_at = now() - interval '1 day'"))
-    desk.round()
+    desk.to_explore()
     ((ready, leased, live),) = desk.rows(QUEUE)
     assert (ready > 0, leased, live) == (True, 0, 0)
 
