@@ -19,8 +19,8 @@ SCHEDULER = ("-m", "scheduler")
 WORKER = ("-m", "worker")
 #: Exit status of a process that refuses to start; starting it again would not help.
 REFUSED = 2
-#: Restarts a family makes in all before it gives up.
-MAX_RESTARTS = 10
+#: Restarts a family makes before it gives up; they are forgotten once none was needed for so many seconds.
+MAX_RESTARTS, FORGOTTEN_SECONDS = 10, 600.0
 #: Time the processes get between SIGTERM and SIGKILL, in seconds.
 STOP_SECONDS = 20.0
 _LONGEST_PAUSE = 30.0
@@ -75,6 +75,7 @@ class Family:
         self._log_dir = log_dir
         self._say = say
         self._restarts = 0
+        self._restarted_at = 0.0
         self._members: list[_Member] = []
         if log_dir is not None:
             log_dir.mkdir(parents=True, exist_ok=True)
@@ -108,6 +109,10 @@ class Family:
         self._members.clear()
 
     def _plan_restart(self, member: _Member, status: int) -> None:
+        now = time.monotonic()
+        if now > self._restarted_at + FORGOTTEN_SECONDS:
+            self._restarts = 0
+        self._restarted_at = now
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         said, see = ("see above", "") if member.log is None else (_last_line(member.log), f"; see {member.log}")
         if status == REFUSED:
@@ -116,7 +121,7 @@ class Family:
             raise ServerError(f"{member.name} {how} after {MAX_RESTARTS} restarts: {said}{see}")
         pause = min(2.0**self._restarts / 2, _LONGEST_PAUSE)
         self._restarts += 1
-        member.restart_at = time.monotonic() + pause
+        member.restart_at = now + pause
         self._say(f"{member.name} {how}; starting it again in {pause:g} s ({self._restarts} of {MAX_RESTARTS}){see}")
 
 
