@@ -8,6 +8,7 @@
     ├── NumericalError             NaN or infinity where a number was needed; never a verdict
     ├── SchemaError                the database is not at the schema this program needs
     ├── ServerError                an embedded server could not be started or reached
+    ├── DeviceMemoryError          the device has no memory for the smallest batch; another worker's may
     └── IntegrityError             a result contradicts what is already proved
 """
 
@@ -48,6 +49,10 @@ class SchemaError(FlowcertError):
 
 class ServerError(FlowcertError):
     """An embedded server could not be started or reached."""
+
+
+class DeviceMemoryError(FlowcertError):
+    """The device a worker computes on has no memory for the smallest batch; another worker's may have it."""
 
 
 class IntegrityError(FlowcertError):

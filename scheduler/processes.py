@@ -19,8 +19,8 @@ SCHEDULER = ("-m", "scheduler")
 WORKER = ("-m", "worker")
 #: Exit status of a process that refuses to start; starting it again would not help.
 REFUSED = 2
-#: Restarts a family makes in all before it gives up.
-MAX_RESTARTS = 10
+#: Restarts a family makes before it gives up; they are forgotten once none was needed for so many seconds.
+MAX_RESTARTS, FORGOTTEN_SECONDS = 10, 600.0
 #: Time the processes get between SIGTERM and SIGKILL, in seconds.
 STOP_SECONDS = 20.0
 _LONGEST_PAUSE = 30.0
@@ -53,35 +53,40 @@ def launch(arguments: Sequence[str], environment: Mapping[str, str], log: Path |
 class _Member:
     name: str
     arguments: Sequence[str]
-    log: Path
+    environment: Mapping[str, str]
+    log: Path | None
     process: subprocess.Popen[bytes] | None
     restart_at: float = 0.0
 
 
 class Family:
-    """One scheduler and some workers, kept alive until they are stopped.
+    """A scheduler, if any, and some workers, kept alive until they are stopped.
 
     Parameters
     ----------
     environment : what every process gets, the servers' URLs included.
-    log_dir : folder of their logs, one file each; made when missing.
+    log_dir : folder of their logs, one file each; made when missing. None: they write where this process writes.
     say : called with a line for the user when a process ends unasked.
 
     """
 
-    def __init__(self, environment: Mapping[str, str], log_dir: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, environment: Mapping[str, str], log_dir: Path | None, say: Callable[[str], None]) -> None:
         self._environment = environment
         self._log_dir = log_dir
         self._say = say
         self._restarts = 0
+        self._restarted_at = 0.0
         self._members: list[_Member] = []
-        log_dir.mkdir(parents=True, exist_ok=True)
+        if log_dir is not None:
+            log_dir.mkdir(parents=True, exist_ok=True)
 
-    def start(self, name: str, arguments: Sequence[str]) -> None:
-        """Start one process; its log is begun anew."""
-        log = self._log_dir / f"{name}.log"
-        log.write_bytes(b"")
-        self._members.append(_Member(name, arguments, log, launch(arguments, self._environment, log)))
+    def start(self, name: str, arguments: Sequence[str], own: Mapping[str, str] | None = None) -> None:
+        """Start one process, with an environment of its ``own`` beside that of all; its log is begun anew."""
+        log = None if self._log_dir is None else self._log_dir / f"{name}.log"
+        if log is not None:
+            log.write_bytes(b"")
+        environment = {**self._environment, **(own or {})}
+        self._members.append(_Member(name, arguments, environment, log, launch(arguments, environment, log)))
 
     def tend(self) -> None:
         """Notice processes that ended and start them again, later each time.
@@ -93,7 +98,7 @@ class Family:
                 member.process = None
                 self._plan_restart(member, status)
             elif member.process is None and time.monotonic() >= member.restart_at:
-                member.process = launch(member.arguments, self._environment, member.log)
+                member.process = launch(member.arguments, member.environment, member.log)
 
     def stop(self) -> None:
         """Stop workers, then the scheduler: SIGTERM, and SIGKILL for what is left after ``STOP_SECONDS``."""
@@ -104,19 +109,20 @@ class Family:
         self._members.clear()
 
     def _plan_restart(self, member: _Member, status: int) -> None:
+        now = time.monotonic()
+        if now > self._restarted_at + FORGOTTEN_SECONDS:
+            self._restarts = 0
+        self._restarted_at = now
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        said = _last_line(member.log)
+        said, see = ("see above", "") if member.log is None else (_last_line(member.log), f"; see {member.log}")
         if status == REFUSED:
-            raise ServerError(f"{member.name} refused to start: {said}; see {member.log}")
+            raise ServerError(f"{member.name} refused to start: {said}{see}")
         if self._restarts == MAX_RESTARTS:
-            raise ServerError(f"{member.name} {how} after {MAX_RESTARTS} restarts: {said}; see {member.log}")
+            raise ServerError(f"{member.name} {how} after {MAX_RESTARTS} restarts: {said}{see}")
         pause = min(2.0**self._restarts / 2, _LONGEST_PAUSE)
         self._restarts += 1
-        member.restart_at = time.monotonic() + pause
-        self._say(
-            f"{member.name} {how}; starting it again in {pause:g} s ({self._restarts} of {MAX_RESTARTS});"
-            f" see {member.log}"
-        )
+        member.restart_at = now + pause
+        self._say(f"{member.name} {how}; starting it again in {pause:g} s ({self._restarts} of {MAX_RESTARTS}){see}")
 
 
 def stop_all(processes: Sequence[subprocess.Popen[bytes]]) -> None:

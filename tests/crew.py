@@ -34,11 +34,11 @@ class Crew:
         for process in self._processes:
             self.kill(process)
 
-    def start(self, module: str) -> subprocess.Popen[bytes]:
-        """Start ``python -m scheduler`` or ``python -m worker``."""
+    def start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start ``python -m scheduler`` or ``python -m worker``, or any other module with arguments."""
         with (self.folder / f"{module}{len(self._processes)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module], env=self._environment, cwd=ROOT,
+                [sys.executable, "-m", module, *arguments], env=self._environment, cwd=ROOT,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._processes.append(process)

@@ -16,9 +16,11 @@ from common.wire import Claim
 from worker.clip import PreparedClip, load_or_prepare
 from worker.factorised import FactorisedEvaluator
 from worker.factorised.agreement import require_agreement
+from worker.halving import release_memory
 from worker.judge import Judge
 from worker.models import MODELS, LoadedModel, load_model
 from worker.models.recurrence import Factorised
+from worker.numerics import set_full_float32
 from worker.plain import Evaluator, PlainEvaluator
 from worker.saliency import influence_of
 
@@ -43,7 +45,13 @@ class Workbench:
 
     def model(self, spec: ModelSpec) -> LoadedModel:
         """The job's model, loaded once; raises InputError when it is not the pinned one."""
-        return _kept(self._models, spec.model_dump_json(), 2, lambda: load_model(spec, self.device))
+
+        def load() -> LoadedModel:
+            loaded = load_model(spec, self.device)
+            set_full_float32()
+            return loaded
+
+        return _kept(self._models, spec.model_dump_json(), 2, load)
 
     def clip(self, claim: Claim) -> PreparedClip:
         """The task's prepared clip; raises ClipError when unusable, IntegrityError when not the one first prepared."""
@@ -82,6 +90,11 @@ class Workbench:
         """The plain evaluation of a clip."""
         module = self.model(claim.spec.model).module
         return PlainEvaluator(clip, module, float(claim.spec.tau), self.device, self.settings.batch_points)
+
+    def clear(self) -> None:
+        """Give back the device's memory but the models'; evaluators are built anew when they are needed."""
+        self._judges.clear()
+        release_memory()
 
     def game(self, spec: JobSpec, clip: PreparedClip) -> Game:
         """The clip's game."""

@@ -15,7 +15,7 @@ import cv2
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from common.errors import FlowcertError
+from common.errors import DeviceMemoryError, FlowcertError
 from common.settings import Settings
 from common.store.engine import open_worker_engine
 from common.vocab import StopReason
@@ -23,7 +23,7 @@ from common.wire import PROTOCOL, Claim, WorkerInfo
 from worker.bench import Workbench
 from worker.heart import Heart
 from worker.models.lstm_kernel import compile_kernels
-from worker.numerics import configure_numerics, numerics_report
+from worker.numerics import configure_numerics, numerics_report, require_full_float32
 from worker.store import WorkerStore
 from worker.work import carry_out
 
@@ -42,6 +42,8 @@ class Child:
         compile_kernels()
         self._stopping = stopping
         self._bench = Workbench(settings)
+        if os.environ.get("CUDA_VISIBLE_DEVICES") and self._bench.device.type == "cpu":
+            log.warning("gpu_not_used", pinned=os.environ["CUDA_VISIBLE_DEVICES"], reason="torch finds no usable GPU")
         worker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._info = WorkerInfo(
             host=socket.gethostname(), pid=os.getpid(), device=str(self._bench.device), versions=_versions()
@@ -72,9 +74,11 @@ class Child:
         begun = time.monotonic()
         try:
             result = carry_out(self._bench, claim, lambda: self._heart.upper, self._interrupted)
+            require_full_float32()
         except FlowcertError as error:
             log.warning("task_refused", video=claim.video, reason=str(error))
-            self._store.give_up(claim, str(error), final=True)
+            # Another worker's device may have more memory.
+            self._store.give_up(claim, str(error), final=not isinstance(error, DeviceMemoryError))
         except (InterfaceError, OperationalError):
             raise
         except Exception as error:  # Whatever it was, another attempt or another worker may do better.

@@ -66,13 +66,15 @@ class ComposedFrames:
         """Have the warps of flow t by these pairs, sorted; those of before are kept while they are few."""
         if t != self._flow:
             labels = self._labels[t].reshape(-1)
-            self._flow, self._pairs = t, pairs[:0]
+            self._flow, self._pairs, self._frames = t, pairs[:0], self._frames[:0]
             self._order = np.argsort(labels, kind="stable")
             self._sizes = np.bincount(labels).astype(np.int64)
             self._first = np.cumsum(self._sizes) - self._sizes
         if np.isin(pairs, self._pairs).all():
             return
         together = np.union1d(pairs, self._pairs)
-        self._pairs = together if len(together) <= MOST_KEPT else pairs
-        steps = np.stack([self._pairs >> 16, self._pairs.astype(np.int16)], axis=1)
+        kept = together if len(together) <= MOST_KEPT else pairs
+        steps = np.stack([kept >> 16, kept.astype(np.int16)], axis=1)
+        # Only once they are there: a device out of memory is asked again, and must not be given other pairs' frames.
         self._frames = warped(t, steps).contiguous()
+        self._pairs = kept

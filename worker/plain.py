@@ -17,6 +17,7 @@ from common.errors import NumericalError
 from common.game import Point
 from worker.clip import PreparedClip, frames_tensor
 from worker.composed import ComposedFrames
+from worker.halving import Halving
 from worker.warp import manipulated_frame
 
 Logits = npt.NDArray[np.float64]
@@ -46,7 +47,7 @@ class PlainEvaluator:
     module: nn.Module
     tau: float  #: size of an atomic manipulation, in pixels
     device: torch.device
-    batch: int  #: points of one forward pass
+    batch: int  #: points of one forward pass; fewer where the device has no memory for them
     dtype: torch.dtype = torch.float32
 
     def in_float64(self) -> PlainEvaluator:
@@ -72,19 +73,25 @@ class PlainEvaluator:
         return torch.tensor(self.clip.coordinate_index - offsets).to(self.device)
 
     @cached_property
+    def _batches(self) -> Halving:
+        return Halving(self.batch, "points")
+
+    @cached_property
     def composed(self) -> ComposedFrames:
         """What the clip's changed frames are put together with."""
         return ComposedFrames(self.clip.labels, self.device)
 
     def logits(self, points: Sequence[Point]) -> Logits:
         """Logits ``[B, C]`` of ``B`` grid points; raises NumericalError when one is NaN or infinite."""
-        parts = []
+
+        def evaluate(part: slice) -> Logits:
+            clips = self.manipulated(dense(points[part], len(self.clip.coordinate_sizes)))
+            logits: Logits = self.module(clips).double().cpu().numpy()
+            return logits
+
         # Not inference mode: tensors cached here are differentiated by margin_gradient later.
         with torch.no_grad():
-            for start in range(0, len(points), self.batch):
-                clips = self.manipulated(dense(points[start : start + self.batch], len(self.clip.coordinate_sizes)))
-                parts.append(self.module(clips).double().cpu().numpy())
-        return finite(np.concatenate(parts))
+            return finite(np.concatenate(self._batches.run(len(points), evaluate)))
 
     def manipulated(self, moves: npt.NDArray[np.int16]) -> Tensor:
         """Build the manipulated clips ``[B, T, 3, H, W]`` of dense grid points ``[B, J]``."""

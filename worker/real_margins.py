@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, assert_never
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from common.vocab import Norm
+from worker.halving import Halving
 from worker.plain import PlainEvaluator, finite
 from worker.warp import warp
 
@@ -60,7 +61,9 @@ class RealMargins:
         The margin is the least of them. Raises NumericalError when a logit is NaN or infinite.
         """
         with torch.no_grad():
-            parts = [self.logits(self._tensor(some)).double().cpu().numpy() for some in self._parts(moves)]
+            parts = self._batches.run(
+                len(moves), lambda part: self.logits(self._tensor(moves[part])).double().cpu().numpy()
+            )
         return self._leads(finite(np.concatenate(parts)))
 
     def margins(self, moves: Rows) -> Vector:
@@ -72,14 +75,14 @@ class RealMargins:
 
         A class below 0 stands for the one closest to the label. Raises NumericalError for a number that is not finite.
         """
-        parts = zip(self._parts(moves), self._parts(classes), strict=True)
-        leads, gradients = zip(*(self._gradients(*part) for part in parts), strict=True)
+        parts = self._batches.run(len(moves), lambda part: self._gradients(moves[part], classes[part]))
+        leads, gradients = zip(*parts, strict=True)
         return np.concatenate(leads), np.concatenate(gradients)
 
-    def _parts(self, rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Cut rows into batches whose clips have no more pixels together than memory allows for."""
-        most = max(1, _PIXELS // self.plain.frames[:, 0].numel())
-        return np.array_split(rows, range(most, len(rows), most))
+    @cached_property
+    def _batches(self) -> Halving:
+        """Batches whose clips have no more pixels together than memory should allow for."""
+        return Halving(max(1, _PIXELS // self.plain.frames[:, 0].numel()), "changes")
 
     def _gradients(self, moves: Rows, classes: npt.NDArray[np.int64]) -> tuple[Rows, Rows]:
         changes = self._tensor(moves).requires_grad_()

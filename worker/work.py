@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import assert_never
 
 import numpy as np
+import torch
 
-from common.errors import ClipError, InputError
+from common.errors import ClipError, DeviceMemoryError, InputError
 from common.game import ROOT
 from common.vocab import StopReason, TaskKind
 from common.wire import Attacked, Bounded, Claim, Estimated, Explored, Outcome, Prepared, SafePoint, run_lengths
@@ -17,6 +18,7 @@ from worker.bench import Workbench
 from worker.best_first import Heuristic, explore_best_first
 from worker.certify import certified_radius
 from worker.explore import Exploration, Task, explore
+from worker.halving import first_line
 from worker.lipschitz import CONFIDENCE, estimate_lipschitz
 from worker.plain import margins
 from worker.real_margins import RealMargins
@@ -35,10 +37,22 @@ def carry_out(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted:
 
     Raises
     ------
+    DeviceMemoryError
+        when the device has no memory for the smallest batch: another worker's may have it.
     FlowcertError
         when the clip, the weights or the numbers are unusable: trying again would not help.
 
     """
+    try:
+        return _carry_out(bench, claim, incumbent, interrupted)
+    except (torch.OutOfMemoryError, DeviceMemoryError) as error:
+        reason = first_line(error)
+    # Outside the except block, whose traceback would keep the task's tensors alive.
+    bench.clear()
+    raise DeviceMemoryError(f"{bench.device}: {reason}")
+
+
+def _carry_out(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted: Interrupted) -> Outcome:
     match claim.kind:
         case TaskKind.PREPARE:
             return _prepare(bench, claim)

@@ -1,4 +1,5 @@
--- A worker shows itself and extends the lease of the task it works on; the scheduler is told of a new worker.
+-- A worker shows itself and extends the lease of the task it works on; the scheduler is told of a new worker. What it
+-- says of itself is stored once: its attempts are read as computed on that.
 -- Returns {"wanted": false} when that task is no longer its own, {"recalled": true} when it is to be handed in with what
 -- it has (its job is paused, or has run for as long as it may, or its clip costs more worker time than it may), and the
 -- clip's incumbent upper bound (a cost).
@@ -10,7 +11,7 @@ DECLARE
     l_recalled boolean := false;
     l_upper bigint;
 BEGIN
-    UPDATE workers SET info = p_info, seen_at = now() WHERE id = p_worker;
+    UPDATE workers SET seen_at = now() WHERE id = p_worker;
     IF NOT FOUND THEN
         INSERT INTO workers (id, info) VALUES (p_worker, p_info);
         PERFORM pg_notify('work', NULL);

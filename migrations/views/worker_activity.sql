@@ -5,6 +5,8 @@ SELECT
     w.info ->> 'host' AS host,
     (w.info ->> 'pid')::bigint AS pid,
     w.info ->> 'device' AS device,
+    w.info #>> '{versions,gpu}' AS gpu,
+    w.info #>> '{versions,driver}' AS driver,
     w.started_at,
     w.seen_at,
     extract(epoch FROM now() - w.seen_at)::double precision AS seconds_since_beat,

@@ -63,6 +63,8 @@ _dataset.command()(dataset.check)
 app.add_typer(_dataset, name="dataset")
 _database = typer.Typer(help="Look after the database.")
 _database.command()(db.upgrade)
+_database.command()(db.check)
+_database.command()(db.login)
 app.add_typer(_database, name="db")
 
 

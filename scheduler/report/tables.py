@@ -112,8 +112,8 @@ def workers_table(rows: Sequence[Row]) -> Table:
     table = _table("worker", "device", ">last beat", "works on", ">done", ">busy seconds")
     for row in rows:
         table.add_row(
-            escape(row["worker"]), row["device"], f"{row['seconds_since_beat']:.0f} s ago", works_on(row),
-            f"{row['returned']} of {row['attempts']}", f"{row['busy_seconds']:.1f}",
+            escape(row["worker"]), escape(row["gpu"] or row["device"]), f"{row['seconds_since_beat']:.0f} s ago",
+            works_on(row), f"{row['returned']} of {row['attempts']}", f"{row['busy_seconds']:.1f}",
         )  # fmt: skip
     return table
 

@@ -76,6 +76,33 @@ def test_restarts_end_after_a_while(family, said, monkeypatch):
     assert len(said) == 1
 
 
+def test_restarts_of_long_ago_do_not_count(family, said, monkeypatch):
+    monkeypatch.setattr(processes, "MAX_RESTARTS", 1)
+    monkeypatch.setattr(processes, "FORGOTTEN_SECONDS", 0.0)
+    family.start("one", ("-c", "raise SystemExit('broken')"))
+    wait_for(lambda: family.tend() or len(said) == 3)
+    assert {line.partition("; see")[0] for line in said} == {
+        "one ended with status 1; starting it again in 0.5 s (1 of 1)"
+    }
+
+
+def test_a_process_keeps_its_own_environment_when_it_starts_again(said, capfd):
+    members = Family({**os.environ, "WHO": "all"}, None, said.append)
+    members.start("one", ("-c", "import os; print(os.environ['WHO'], flush=True); raise SystemExit(1)"), {"WHO": "one"})
+    seen = []
+
+    def twice():
+        members.tend()
+        seen.extend(capfd.readouterr().out.split())
+        return len(seen) == 2
+
+    wait_for(twice)
+    members.stop()
+    assert seen == ["one", "one"]
+    # Without a log of its own it writes where its parent writes.
+    assert said[0] == "one ended with status 1; starting it again in 0.5 s (1 of 10)"
+
+
 def test_workers_stop_before_the_scheduler(tmp_path, monkeypatch):
     """Each stand-in writes when it is asked to stop; a worker takes its time over it."""
     order = tmp_path / "order"

@@ -1,27 +1,22 @@
-"""A login that is only a member of flowcert_worker, as docs/deployment.md makes it, suffices for workers."""
+"""A login that is only a member of flowcert_worker suffices for workers."""
 
-import re
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
 
-from common.store.engine import open_engine, open_worker_engine
+from common.store.engine import WORKER_ROLE, open_engine, open_worker_engine
 from migrations.schema import require_head
-
-DEPLOYMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
+from scheduler.cli.db import give_login
 
 
 @pytest.fixture
 def login_url(engine: sa.Engine, database_url: str) -> Iterator[str]:
-    """URL with the login that the document's own statement creates."""
-    (statement,) = re.findall(r"^CREATE ROLE .*;$", DEPLOYMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    """URL with a login such as `flowcert db login NAME worker` makes."""
     name = f"login_{uuid.uuid4().hex[:8]}"
-    with engine.begin() as connection:
-        connection.execute(sa.text(statement.replace("flowcert_worker_1", name)))
+    give_login(engine, name, WORKER_ROLE, "secret")
     yield sa.make_url(database_url).set(username=name).render_as_string(hide_password=False)
     with engine.begin() as connection:
         connection.execute(sa.text(f"DROP ROLE {name}"))

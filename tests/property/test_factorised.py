@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import InputError, NumericalError
+from common.errors import DeviceMemoryError, InputError, NumericalError
 from common.game import whole
 from common.game.blocks import blocks
 from common.game.tree import Game
@@ -16,8 +16,8 @@ from common.vocab import Norm
 from worker.clip import PreparedClip
 from worker.factorised import FactorisedEvaluator
 from worker.factorised.agreement import require_agreement
-from worker.factorised.halving import Halving
 from worker.factorised.slots import Slots, TooManyRows
+from worker.halving import Halving
 from worker.models import MODELS, build
 from worker.models.lstm_kernel import lstm_advance, lstm_branch
 from worker.models.recurrence import Factorised
@@ -117,12 +117,12 @@ def test_out_of_memory_halves_and_goes_on():
             raise torch.OutOfMemoryError
         return list(range(part.start, part.stop))
 
-    halving = Halving(12)
+    halving = Halving(12, "points")
     assert list(itertools.chain.from_iterable(halving.run(10, work))) == list(range(10))
-    assert tried[:3] == [10, 6, 3]
-    assert halving.size == 3
-    with pytest.raises(MemoryError, match="single item"):
-        Halving(4).run(2, lambda _part: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    assert tried == [10, 5, 2, 2, 2, 2, 2]
+    assert halving.size == 2
+    with pytest.raises(DeviceMemoryError, match="one of the points, where batches of 4 are wanted: OutOfMemoryError"):
+        Halving(4, "points").run(2, lambda _part: (_ for _ in ()).throw(torch.OutOfMemoryError()))
 
 
 def test_slots_drop_what_was_used_longest_ago_and_never_what_is_needed():

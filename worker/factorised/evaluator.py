@@ -18,9 +18,9 @@ from torch import Tensor
 
 from common.game import ROOT, Point
 from common.game.blocks import Block, block_of
-from worker.factorised.halving import Halving
 from worker.factorised.slots import Slots, TooManyRows
 from worker.factorised.variants import Family, Variants
+from worker.halving import Halving
 from worker.models.recurrence import Factorised
 from worker.plain import Logits, PlainEvaluator, finite
 
@@ -62,8 +62,11 @@ class FactorisedEvaluator:
         self._recurrence = model.recurrence()
         self._offsets = np.asarray(plain.clip.coordinate_offsets)
         self._flow_of = np.asarray(plain.clip.coordinate_table.t)
+        self._lockstep = Halving(LOCKSTEP, "points")
+        self._encoding = Halving(VARIANTS_PER_POINT * plain.batch, "frames")
         with torch.no_grad():
-            self._base = self._project(plain.frames)
+            encoded = self._encoding.run(len(plain.frames), lambda part: self._project(plain.frames[part]))
+        self._base = torch.cat(encoded)
         size, (length, inputs) = plain.frames.element_size(), self._base.shape
         states = len(self._recurrence.start)
         self._variants = Variants(
@@ -72,8 +75,6 @@ class FactorisedEvaluator:
         # A prefix has the state before each frame and the one after the last.
         capacity = max(budget // 2 // ((length + 1) * states * size), 2)
         self._states: Slots[Point] = Slots(capacity, (length + 1, states), plain.dtype, plain.device)
-        self._lockstep = Halving(LOCKSTEP)
-        self._encoding = Halving(VARIANTS_PER_POINT * plain.batch)
 
     @property
     def batch(self) -> int:
@@ -209,7 +210,8 @@ class FactorisedEvaluator:
                 self._keep_root(int(taken[0]))
             else:
                 order = np.argsort(starts.flow, kind="stable")
-                self._advance(starts, order, torch.from_numpy(taken[order]).to(self.plain.device))
+                rows = torch.from_numpy(taken[order]).to(self.plain.device)
+                self._lockstep.run(len(order), lambda part: self._advance(starts, order[part], rows[part]))
         except BaseException:
             # What is held must have been computed.
             for point in points:

@@ -1,0 +1,12 @@
+-- One row: tasks of running jobs that wait or are worked on, and workers that beat within the last minute. What a
+-- cluster scales its workers by (docs/deployment.md): a window of tasks is made for each live worker, and one window
+-- while there is none, so that tasks above workers means that more workers would have work.
+CREATE VIEW queue AS
+SELECT
+    count(*) FILTER (WHERE t.state = 'ready') AS tasks_ready,
+    count(*) FILTER (WHERE t.state = 'leased') AS tasks_leased,
+    (SELECT count(*) FROM workers w WHERE w.seen_at > now() - interval '60 seconds') AS workers_live
+FROM tasks t
+    JOIN videos v ON v.id = t.video_id
+    JOIN jobs j ON j.id = v.job_id
+WHERE t.finished_at IS NULL AND t.state IN ('ready', 'leased') AND j.status = 'running';
