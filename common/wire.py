@@ -35,6 +35,15 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Message(BaseModel):
+    """What a message of the broker says: this task may be ready."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    protocol: int = Field(ge=0, lt=2**31)
+    task: int = Field(ge=1, lt=2**63)
+
+
 class Claim(_Document):
     """A task as its worker receives it."""
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from common.errors import SchemaError, ServerError
+from common.store.engine import shown
 
 _HERE = Path(__file__).parent
 #: Key of the session advisory lock that lets one upgrade run at a time; any constant does.
@@ -94,6 +95,6 @@ def require_head(engine: Engine) -> None:
         problem = problem_of(engine)
     except OperationalError as error:
         first_line = str(error.orig).strip().splitlines()[0]
-        raise ServerError(f"database: cannot connect to {engine.url.render_as_string()}: {first_line}") from error
+        raise ServerError(f"database: cannot connect to {shown(engine.url)}: {first_line}") from error
     if problem is not None:
         raise SchemaError(f"database: {problem}; {_REMEDY}")

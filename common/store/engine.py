@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pydantic import SecretStr
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -11,16 +12,29 @@ WORKER_ROLE = "flowcert_worker"
 _SECONDS = 1000
 
 
-def _url(text: str) -> URL:
+#: What messages may show of a URL's query: where the server is, never how one is let in.
+_SHOWN = ("host", "port")
+
+
+def _url(given: str | SecretStr) -> URL:
     try:
-        url = make_url(text)
-    except ArgumentError as error:
+        url = make_url(given.get_secret_value() if isinstance(given, SecretStr) else given)
+    except (ArgumentError, ValueError) as error:
         raise InputError("FLOWCERT_DATABASE_URL", "is not an SQLAlchemy database URL") from error
+    if "@" in (url.host or ""):
+        # What follows the first @ would be looked up as a host's name, and shown in the message that there is none.
+        raise InputError("FLOWCERT_DATABASE_URL", "has an @ in its password; write it as %40")
     # Plain postgresql:// is what most people write; the driver is ours to choose.
     return url.set(drivername="postgresql+psycopg2") if url.drivername in ("postgres", "postgresql") else url
 
 
-def open_engine(url: str) -> Engine:
+def shown(url: URL) -> str:
+    """A database URL as messages show it: without its password, wherever that stands."""
+    query = {name: value for name, value in url.query.items() if name in _SHOWN}
+    return url.set(query=query).render_as_string(hide_password=True)
+
+
+def open_engine(url: str | SecretStr) -> Engine:
     """Open an engine for the scheduler and the command line."""
     return create_engine(
         _url(url),
@@ -34,7 +48,7 @@ def open_engine(url: str) -> Engine:
     )
 
 
-def open_worker_engine(url: str) -> Engine:
+def open_worker_engine(url: str | SecretStr) -> Engine:
     """Open an engine whose sessions act as the narrow worker role; it keeps one connection.
 
     A new connection for each statement costs as much as a short task's book-keeping: several milliseconds, and a
