@@ -37,8 +37,8 @@ def alembic_config(connection: Connection | None = None) -> Config:
 
 def object_files() -> list[Path]:
     """Files of functions and views in the order of installation; grants come after what they grant."""
-    functions = sorted((_HERE / "functions").glob("*.sql"), key=lambda path: (path.stem == "grants", path.stem))
-    return functions + sorted((_HERE / "views").glob("*.sql"))
+    functions, views = (sorted((_HERE / folder).glob("*.sql")) for folder in ("functions", "views"))
+    return sorted(functions + views, key=lambda path: (path.stem == "grants", path.parent.name, path.stem))
 
 
 def objects_digest() -> str:
