@@ -96,6 +96,10 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name!r} is neither module:callable nor module:*")
         return given
 
+    def allows_factory(self, name: str) -> bool:
+        """Whether a ``module:callable`` is one that may be imported."""
+        return not {"*", name, f"{name.partition(':')[0]}:*"}.isdisjoint(self.model_factories)
+
     @property
     def cache_dir(self) -> Path:
         """Directory of prepared clips, content-addressed; may be shared between hosts."""

@@ -7,6 +7,11 @@ DECLARE
     l_wanted boolean := true;
     l_upper bigint;
 BEGIN
+    -- common.wire.MOST_INFO_BYTES
+    IF pg_column_size(p_info) > 16384 OR octet_length(p_worker) > 1000 THEN
+        RAISE EXCEPTION 'what a worker says of itself has % bytes, 16384 are allowed', pg_column_size(p_info)
+            USING ERRCODE = 'check_violation';
+    END IF;
     UPDATE workers SET info = p_info, seen_at = now() WHERE id = p_worker;
     IF NOT FOUND THEN
         INSERT INTO workers (id, info) VALUES (p_worker, p_info);

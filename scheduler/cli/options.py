@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from common.confine import outside
 from common.errors import InputError
 from common.jobspec import JobSpec
 from common.settings import Settings
@@ -99,20 +100,46 @@ AsJson = Annotated[bool, typer.Option("--json", help='Print strict JSON; infinit
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Worker processes [2, or 1 on a single core].")]
 
 
-def take_request(parameters: dict[str, Any], settings: Settings) -> tuple[JobSpec, list[FoundClip], int]:
+def take_request(
+    parameters: dict[str, Any], settings: Settings, *, here: bool = True
+) -> tuple[JobSpec, list[FoundClip], int]:
     """Turn a command's parameters into a checked specification, its clips and its budget; starts no server.
 
+    ``here`` says that this command's own workers do the job, which may import the model that is typed.
     Raises InputError, one line naming the option, file or field that is wrong.
     """
-    external_urls(settings)
+    elsewhere = external_urls(settings) is not None and not here
     names = {"only": "class"}
     options = {names.get(key, key): value for key, value in parameters.items() if value not in (None, [])}
     file = options.pop("config", None)
     options.pop("workers", None)
     request = read_request(options, file)
+    if elsewhere:
+        _check_factory(request, settings)
     clips = _clips(request)
+    _check_roots(request, clips, settings)
     spec = build_spec(request)
     return spec, usable(clips, spec.model.classes), request.config.budget
+
+
+def _check_factory(request: JobRequest, settings: Settings) -> None:
+    """Refuse a factory that workers elsewhere, which are set up like this command, would not import."""
+    model = request.config.model
+    if ":" in model and not settings.allows_factory(model):
+        problem = f"{model} is not in FLOWCERT_MODEL_FACTORIES, here and at the workers, which import nothing else"
+        raise InputError(request.at("model"), problem)
+
+
+def _check_roots(request: JobRequest, clips: list[FoundClip], settings: Settings) -> None:
+    """Refuse files that workers would not read; those that are missing are looked at by where they would be."""
+    weights = Path(request.config.weights).expanduser().absolute()
+    problem = outside(weights, settings.data_roots)
+    if problem is not None:
+        raise InputError(request.at("weights"), f"{weights}: {problem}")
+    for clip in clips:
+        problem = outside(Path(clip.path), settings.data_roots)
+        if problem is not None:
+            raise InputError(clip.path, problem)
 
 
 def _clips(request: JobRequest) -> list[FoundClip]:

@@ -44,4 +44,5 @@ def run(
     settings = Settings()
     spec, clips, points = options.take_request(given, settings)
     with open_servers(settings) as servers:
-        work(servers, options.hand_in(servers, spec, clips, points), workers or default_workers())
+        job_id = options.hand_in(servers, spec, clips, points)
+        work(servers, job_id, workers or default_workers(), spec.model.name)

@@ -52,9 +52,10 @@ class Servers:
     def model_factories(self, *typed: str) -> tuple[str, ...]:
         """Factories that processes started here may import: the setting's, and those that were just typed here.
 
-        On our own servers any: their sockets let nobody else in, so whoever asks for a factory is who started this.
+        On our own servers any, unless the setting names some: their sockets let nobody else in, so whoever asked for a
+        factory is who started this.
         """
-        if self.embedded:
+        if self.embedded and not self.settings.model_factories:
             return ("*",)
         return (*self.settings.model_factories, *(name for name in typed if ":" in name))
 

@@ -45,6 +45,6 @@ def submit(
     """
     given = dict(locals())
     settings = Settings()
-    spec, clips, points = options.take_request(given, settings)
+    spec, clips, points = options.take_request(given, settings, here=False)
     with open_servers(settings) as servers:
         typer.echo(options.hand_in(servers, spec, clips, points))
