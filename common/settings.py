@@ -7,12 +7,23 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from common.errors import InputError
 
 
 def _default_data_dir() -> Path:
     return Path.home() / ".local" / "share" / "flowcert"
+
+
+def read_settings() -> Settings:
+    """Read the settings of this process; raises InputError, one line that names the first variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        detail = error.errors()[0]
+        raise InputError(f"FLOWCERT_{'_'.join(map(str, detail['loc'])).upper()}", detail["msg"]) from error
 
 
 class Settings(BaseSettings):

@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from common.errors import SchemaError, ServerError
 from common.store.engine import shown
@@ -93,7 +93,8 @@ def require_head(engine: Engine) -> None:
     """Raise SchemaError, naming the command to run, unless the database is at head; ServerError if unreachable."""
     try:
         problem = problem_of(engine)
-    except OperationalError as error:
+    except (OperationalError, ProgrammingError) as error:
+        # An option of the URL that is not known is no operational error to the driver.
         first_line = str(error.orig).strip().splitlines()[0]
         raise ServerError(f"database: cannot connect to {shown(engine.url)}: {first_line}") from error
     if problem is not None:

@@ -9,7 +9,7 @@ import structlog
 from common.broker import check_broker
 from common.celery_app import make_app
 from common.errors import FlowcertError, InputError
-from common.settings import Settings
+from common.settings import read_settings
 from common.store.engine import open_engine
 from common.telemetry import configure_logs
 from migrations.schema import require_head
@@ -20,9 +20,11 @@ log = structlog.get_logger()
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; exit 2 with one line when the environment, the schema or the broker is wrong."""
-    settings = Settings()
-    configure_logs(as_json=settings.log_json, level=settings.log_level)
+    # Until the settings say how logs are wanted: that they are wrong has to be said, too.
+    configure_logs(as_json=False, level="INFO")
     try:
+        settings = read_settings()
+        configure_logs(as_json=settings.log_json, level=settings.log_level)
         if not settings.database_url or not settings.broker_url:
             raise InputError("FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", "set both, or use: flowcert scheduler")
         engine = open_engine(settings.database_url)

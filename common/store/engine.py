@@ -10,22 +10,27 @@ from common.errors import InputError
 
 WORKER_ROLE = "flowcert_worker"
 _SECONDS = 1000
+_VARIABLE = "FLOWCERT_DATABASE_URL"
+_DRIVER = "postgresql+psycopg2"
 
 
 #: What messages may show of a URL's query: where the server is, never how one is let in.
 _SHOWN = ("host", "port")
 
 
-def _url(given: str | SecretStr) -> URL:
+def parse_url(given: str | SecretStr) -> URL:
+    """Read a database URL; raises InputError, which shows no part of it, when it is none of PostgreSQL."""
     try:
         url = make_url(given.get_secret_value() if isinstance(given, SecretStr) else given)
     except (ArgumentError, ValueError) as error:
-        raise InputError("FLOWCERT_DATABASE_URL", "is not an SQLAlchemy database URL") from error
+        raise InputError(_VARIABLE, "is not an SQLAlchemy database URL") from error
+    # Plain postgresql:// is what most people write; the driver is ours to choose.
+    if url.drivername not in ("postgres", "postgresql", _DRIVER):
+        raise InputError(_VARIABLE, "must be a PostgreSQL URL, such as postgresql://user@host/name")
     if "@" in (url.host or ""):
         # What follows the first @ would be looked up as a host's name, and shown in the message that there is none.
-        raise InputError("FLOWCERT_DATABASE_URL", "has an @ in its password; write it as %40")
-    # Plain postgresql:// is what most people write; the driver is ours to choose.
-    return url.set(drivername="postgresql+psycopg2") if url.drivername in ("postgres", "postgresql") else url
+        raise InputError(_VARIABLE, "has an @ in its password; write it as %40")
+    return url.set(drivername=_DRIVER)
 
 
 def shown(url: URL) -> str:
@@ -37,7 +42,7 @@ def shown(url: URL) -> str:
 def open_engine(url: str | SecretStr) -> Engine:
     """Open an engine for the scheduler and the command line."""
     return create_engine(
-        _url(url),
+        parse_url(url),
         pool_pre_ping=True,
         pool_size=2,
         connect_args={
@@ -55,7 +60,7 @@ def open_worker_engine(url: str | SecretStr) -> Engine:
     server process. A beat that comes while the connection is in use opens a second one, for that moment only.
     """
     return create_engine(
-        _url(url),
+        parse_url(url),
         pool_pre_ping=True,
         pool_size=1,
         max_overflow=1,

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from common.broker import check_broker, checked_url
 from common.errors import InputError
 from common.settings import Settings
-from common.store.engine import open_engine
+from common.store.engine import open_engine, parse_url
 from migrations.schema import require_head, upgrade
 from scheduler.cli.output import note
 from scheduler.embedded import EmbeddedStack, start_stack
@@ -108,10 +108,7 @@ def external_urls(settings: Settings) -> tuple[str, str] | None:
         raise InputError("FLOWCERT_DATABASE_URL", "must be set as well, since FLOWCERT_BROKER_URL is")
     if not broker:
         raise InputError("FLOWCERT_BROKER_URL", "must be set as well, since FLOWCERT_DATABASE_URL is")
-    database_url = database.get_secret_value()
-    if not database_url.startswith(("postgresql:", "postgresql+psycopg2:", "postgres:")):
-        raise InputError("FLOWCERT_DATABASE_URL", "must be a PostgreSQL URL, such as postgresql://user@host/name")
-    return database_url, checked_url(broker)
+    return parse_url(database).render_as_string(hide_password=False), checked_url(broker)
 
 
 def _warn(text: str) -> None:
