@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from celery import Celery
+from pydantic import SecretStr
 
+from common.broker import checked_url
+from common.doorbell import guard
 from common.wire import QUEUE
 
+# Before any connection of this process: kombu remembers which transport the first one had.
+guard()
 
-def make_app(broker_url: str, *, task_seconds: float) -> Celery:
+
+def make_app(broker_url: str | SecretStr, *, task_seconds: float) -> Celery:
     """Build the Celery application; ``task_seconds`` is the time an explore task may take before it hands back.
 
     Acknowledging late only shortens recovery after a clean stop: lost messages are re-sent from PostgreSQL. A task
     that raises or whose child dies is acknowledged all the same, for its row decides whether it is tried again.
+    Raises InputError for a URL of another kind, or whose TLS would verify nothing.
     """
-    app = Celery("flowcert", broker=broker_url, set_as_current=False)
+    app = Celery("flowcert", broker=checked_url(broker_url), set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from common.errors import InputError
 
 
 def _default_data_dir() -> Path:
     return Path.home() / ".local" / "share" / "flowcert"
+
+
+def read_settings() -> Settings:
+    """Read the settings of this process; raises InputError, one line that names the first variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        detail = error.errors()[0]
+        raise InputError(f"FLOWCERT_{'_'.join(map(str, detail['loc'])).upper()}", detail["msg"]) from error
 
 
 class Settings(BaseSettings):
@@ -19,14 +33,24 @@ class Settings(BaseSettings):
     ``data_dir`` and fills both in.
     """
 
-    model_config = SettingsConfigDict(env_prefix="FLOWCERT_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="FLOWCERT_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    database_url: str | None = Field(
+    database_url: SecretStr | None = Field(
         default=None, description="PostgreSQL as an SQLAlchemy URL; workers SET ROLE flowcert_worker on it"
     )
-    broker_url: str | None = Field(default=None, description="Redis-protocol server as a kombu URL")
+    broker_url: SecretStr | None = Field(default=None, description="Redis-protocol server as a kombu URL")
     data_dir: Path = Field(
         default_factory=_default_data_dir, description="directory of the embedded servers and the clip cache"
+    )
+    data_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="folders, separated by colons, that videos and weights must lie in, links followed; "
+        "empty: they may lie anywhere",
+    )
+    model_factories: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="model factories that may be imported, separated by commas: `module:callable`, `module:*`, or `*` "
+        "for any; commands that start their own servers allow any",
     )
     lease_seconds: float = Field(
         default=60.0, gt=0, description="a claimed task without a beat for so long is given to another worker"
@@ -62,6 +86,30 @@ class Settings(BaseSettings):
     )
     log_json: bool = Field(default=False, description="write logs as JSON lines instead of for people")
     log_level: str = Field(default="INFO", description="least severe log level that is written")
+
+    @field_validator("data_roots", mode="before")
+    @classmethod
+    def _folders(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            given = [part for part in given.split(os.pathsep) if part]
+        for folder in given:
+            if not Path(folder).is_absolute():
+                raise ValueError(f"{folder} is not an absolute path")
+        return given
+
+    @field_validator("model_factories", mode="before")
+    @classmethod
+    def _factories(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            given = [part.strip() for part in given.split(",") if part.strip()]
+        for name in given:
+            if re.fullmatch(r"\*|[\w.]+:(\w+|\*)", name) is None:
+                raise ValueError(f"{name!r} is neither module:callable nor module:*")
+        return given
+
+    def allows_factory(self, name: str) -> bool:
+        """Whether a ``module:callable`` is one that may be imported."""
+        return not {"*", name, f"{name.partition(':')[0]}:*"}.isdisjoint(self.model_factories)
 
     @property
     def cache_dir(self) -> Path:

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from typing import Any
 
 import structlog
 
+#: The password of a URL, wherever one stands in a text.
+_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):\S*@")
+
+
+def mask_passwords(text: str) -> str:
+    """Replace passwords of URLs in a text by ``***``."""
+    return _PASSWORD.sub(r"\1:***@", text)
+
+
+class _Masked:
+    """Renders an event, without the passwords of URLs that an error or another program may have put into it."""
+
+    def __init__(self, renderer: structlog.typing.Processor) -> None:
+        self._renderer = renderer
+
+    def __call__(self, logger: Any, name: str, event: structlog.typing.EventDict) -> str:
+        return mask_passwords(str(self._renderer(logger, name, event)))
+
 
 def configure_logs(*, as_json: bool, level: str) -> None:
-    """Send structlog and the standard library's logs to standard error, in one format."""
+    """Send structlog and the standard library's logs to standard error, in one format, passwords masked."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -22,7 +42,12 @@ def configure_logs(*, as_json: bool, level: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            # Tracebacks of other packages too are made text here: the renderer would show variables, secrets included.
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _Masked(renderer),
+            ],
         )
     )
     root = logging.getLogger()

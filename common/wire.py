@@ -22,10 +22,28 @@ PROTOCOL = 4
 #: The one Celery queue.
 QUEUE = "flowcert"
 
-PointField = Annotated[Point, Field(description="non-zero coordinates as (coordinate, signed steps), sorted")]
-Moves = tuple[tuple[int, Annotated[float, Field(allow_inf_nan=False)]], ...]
-MovesField = Annotated[Moves, Field(description="non-zero coordinates as (coordinate, pixels), sorted")]
+#: Bytes of a result, and of what a worker says of itself, above which neither side takes it; SQL has the same numbers.
+MOST_RESULT_BYTES = 2**26
+MOST_INFO_BYTES = 2**14
+#: Coordinates of a point, of a real change, and pixels of a frame; characters of a name, and of a reason.
+MOST_COORDINATES, MOST_PIXELS, MOST_NAME, MOST_REASON = 2**22, 2**20, 1_000, 4_000
+
+# Every number fits the database's integers, and every list and text is of limited length: results come from elsewhere.
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+Name = Annotated[str, Field(max_length=MOST_NAME)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Coordinate = Annotated[int, Field(ge=0, lt=2**31)]
+_Steps = Annotated[int, Field(gt=-(2**31), lt=2**31)]
+PointField = Annotated[
+    tuple[tuple[_Coordinate, _Steps], ...],
+    Field(max_length=MOST_COORDINATES, description="non-zero coordinates as (coordinate, signed steps), sorted"),
+]
+Moves = tuple[tuple[int, Finite], ...]
+MovesField = Annotated[
+    tuple[tuple[_Coordinate, Finite], ...],
+    Field(max_length=MOST_COORDINATES, description="non-zero coordinates as (coordinate, pixels), sorted"),
+]
 
 #: Turns points into JSON-ready lists and back.
 POINT = TypeAdapter(Point)
@@ -33,6 +51,15 @@ POINT = TypeAdapter(Point)
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Message(BaseModel):
+    """What a message of the broker says: this task may be ready."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    protocol: int = Field(ge=0, lt=2**31)
+    task: int = Field(ge=1, lt=2**63)
 
 
 class Claim(_Document):
@@ -67,10 +94,11 @@ class Prepared(_Document):
     """Result of a prepare task."""
 
     clip_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
-    region_sizes: list[list[tuple[int, int]]] = Field(
-        description="for each flow, its regions' pixel counts, run-length encoded as (pixels, how many regions)"
+    region_sizes: list[Annotated[list[tuple[Pixels, Pixels]], Field(max_length=MOST_PIXELS)]] = Field(
+        max_length=1023,
+        description="for each flow, its regions' pixel counts, run-length encoded as (pixels, how many regions)",
     )
-    predicted: str
+    predicted: Name
     margin: Finite = Field(description="margin of the labelled class on the unchanged clip, in logits")
     video_sha256: str | None = Field(
         default=None, pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the video file; None: the worker does not say"
@@ -81,10 +109,10 @@ class Witness(_Document):
     """An adversarial grid point and what an independent replay from the raw clip made of it."""
 
     point: PointField
-    cost: int = Field(ge=0)
+    cost: Count
     replayed: bool = Field(description="whether the replay confirmed it")
     margin: Finite = Field(description="margin of the replay, in float64 logits")
-    predicted: str = Field(description="class the replay predicts")
+    predicted: Name = Field(description="class the replay predicts")
 
 
 class RealWitness(_Document):
@@ -94,7 +122,7 @@ class RealWitness(_Document):
     distance: Finite = Field(ge=0, description="pixels of the norm, rounded up")
     replayed: bool = Field(description="whether the replay confirmed it")
     margin: Finite = Field(description="margin of the replay, in float64 logits")
-    predicted: str = Field(description="class the replay predicts")
+    predicted: Name = Field(description="class the replay predicts")
 
 
 class Attacked(_Document):
@@ -105,8 +133,8 @@ class Attacked(_Document):
     safe_point: PointField | None = Field(
         default=None, description="grid point nearest to the real witness, when it is safe"
     )
-    evaluations: int = Field(ge=0, description="grid points and real changes evaluated")
-    gradients: int = Field(ge=0, description="gradients computed")
+    evaluations: Count = Field(description="grid points and real changes evaluated")
+    gradients: Count = Field(description="gradients computed")
     stop: StopReason = Field(default=StopReason.EXHAUSTED, description="why it ended")
 
 
@@ -118,8 +146,8 @@ class Estimated(_Document):
     greatest: Finite = Field(ge=0, description="greatest slope sampled, or met on the way to a witness")
     confidence: Finite = Field(gt=0, lt=1, description="confidence with which location is below constant")
     fit: Finite = Field(ge=0, le=1, description="p-value of the Kolmogorov-Smirnov test of the fit")
-    samples: int = Field(ge=1, description="gradients sampled in the ball")
-    seed: int = Field(description="seed of the samples")
+    samples: Count = Field(ge=1, description="gradients sampled in the ball")
+    seed: Count = Field(description="seed of the samples")
 
 
 class Bounded(_Document):
@@ -127,9 +155,9 @@ class Bounded(_Document):
 
     radius: Finite = Field(ge=0, description="pixels of the norm; 0 when nothing could be certified")
     margin_bound: Finite | None = Field(description="lower bound of the margin within the radius; None for no radius")
-    checks: int = Field(ge=0, description="radii tried")
+    checks: Count = Field(description="radii tried")
     stop: StopReason = Field(description="exhausted, or why no greater radius was tried")
-    reason: str | None = Field(description="why nothing was certified; None when something was")
+    reason: str | None = Field(max_length=MOST_REASON, description="why nothing was certified; None when something was")
 
 
 class SafePoint(_Document):
@@ -150,9 +178,9 @@ class Explored(_Document):
 
     stop: StopReason
     position: PointField | None = Field(description="last point evaluated when interrupted; None when exhausted")
-    explored: int = Field(ge=0, description="points evaluated")
-    reached: int = Field(ge=0, description="threshold in force at the end, a cost")
-    undecided: int | None = Field(description="least cost of a point whose margin is too close to zero to call")
+    explored: Count = Field(description="points evaluated")
+    reached: Count = Field(description="threshold in force at the end, a cost")
+    undecided: Count | None = Field(description="least cost of a point whose margin is too close to zero to call")
     witness: Witness | None
     closest: SafePoint | None = Field(default=None, description="safe point of the least margin")
 
@@ -170,10 +198,10 @@ RESULT_TYPES: dict[TaskKind, type[Outcome]] = {
 class WorkerInfo(_Document):
     """What a worker says of itself when it beats."""
 
-    host: str
-    pid: int
-    device: str
-    versions: dict[str, Any]
+    host: Name
+    pid: Count
+    device: Name
+    versions: dict[str, Any] = Field(max_length=100)
 
 
 class BeatReply(_Document):

@@ -14,9 +14,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from common.errors import SchemaError, ServerError
+from common.store.engine import shown
 
 _HERE = Path(__file__).parent
 #: Key of the session advisory lock that lets one upgrade run at a time; any constant does.
@@ -36,8 +37,8 @@ def alembic_config(connection: Connection | None = None) -> Config:
 
 def object_files() -> list[Path]:
     """Files of functions and views in the order of installation; grants come after what they grant."""
-    functions = sorted((_HERE / "functions").glob("*.sql"), key=lambda path: (path.stem == "grants", path.stem))
-    return functions + sorted((_HERE / "views").glob("*.sql"))
+    functions, views = (sorted((_HERE / folder).glob("*.sql")) for folder in ("functions", "views"))
+    return sorted(functions + views, key=lambda path: (path.stem == "grants", path.parent.name, path.stem))
 
 
 def objects_digest() -> str:
@@ -92,8 +93,9 @@ def require_head(engine: Engine) -> None:
     """Raise SchemaError, naming the command to run, unless the database is at head; ServerError if unreachable."""
     try:
         problem = problem_of(engine)
-    except OperationalError as error:
+    except (OperationalError, ProgrammingError) as error:
+        # An option of the URL that is not known is no operational error to the driver.
         first_line = str(error.orig).strip().splitlines()[0]
-        raise ServerError(f"database: cannot connect to {engine.url.render_as_string()}: {first_line}") from error
+        raise ServerError(f"database: cannot connect to {shown(engine.url)}: {first_line}") from error
     if problem is not None:
         raise SchemaError(f"database: {problem}; {_REMEDY}")

@@ -6,24 +6,30 @@ import sys
 
 import structlog
 
+from common.broker import check_broker
 from common.celery_app import make_app
 from common.errors import FlowcertError, InputError
-from common.settings import Settings
+from common.settings import read_settings
 from common.store.engine import open_engine
 from common.telemetry import configure_logs
 from migrations.schema import require_head
 from scheduler.loop import lead, stop_on_signals
 
+log = structlog.get_logger()
+
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; exit 2 with one line when the environment or the schema is wrong."""
-    settings = Settings()
-    configure_logs(as_json=settings.log_json, level=settings.log_level)
+    """Run until SIGTERM or SIGINT; exit 2 with one line when the environment, the schema or the broker is wrong."""
+    # Until the settings say how logs are wanted: that they are wrong has to be said, too.
+    configure_logs(as_json=False, level="INFO")
     try:
+        settings = read_settings()
+        configure_logs(as_json=settings.log_json, level=settings.log_level)
         if not settings.database_url or not settings.broker_url:
             raise InputError("FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", "set both, or use: flowcert scheduler")
         engine = open_engine(settings.database_url)
         require_head(engine)
+        check_broker(settings.broker_url, lambda text: log.warning("broker", problem=text), must_answer=False)
     except FlowcertError as error:
         structlog.get_logger().error("refused_to_start", reason=str(error))
         return 2

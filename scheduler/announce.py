@@ -11,7 +11,8 @@ from datetime import timedelta
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 from sqlalchemy import ColumnElement, func, select, true, update
 from sqlalchemy.orm import Session
 
@@ -110,5 +111,6 @@ def send(app: Celery, ids: list[int]) -> None:
         with app.producer_or_acquire() as producer:
             for task_id in ids:
                 app.send_task(TASK_NAME, args=(PROTOCOL, task_id), queue=QUEUE, producer=producer, retry=False)
-    except OperationalError as error:
+    except (KombuError, RedisError, ValueError) as error:
+        # A stranger may have put something else in the queue's place; a doorbell never ends the scheduler.
         log.warning("broker_unreachable", reason=str(error), unsent_until_seconds=ANNOUNCE_AGAIN_SECONDS)

@@ -13,7 +13,7 @@ from common.game import ROOT, Point, PointCounter, cost_of_radius, distance, len
 from common.jobspec import JobSpec
 from common.store.tables import Bound, Certificate, Job, RealWitnessRow, Task, Video, WitnessRow
 from common.vocab import TaskKind, TaskState, Verdict, VideoStatus
-from common.wire import Moves, Prepared, RealWitness, Witness
+from common.wire import MOST_REASON, Moves, Prepared, RealWitness, Witness
 from scheduler.bounds import Bounds, refine
 from scheduler.levels import counter_of, points_needed, settled_below
 
@@ -43,12 +43,13 @@ def withdraw_tasks(session: Session, video_id: int) -> None:
 
 
 def fail(session: Session, video: Video, reason: str) -> None:
-    """End a clip without a claim."""
-    finish(session, video, VideoStatus.FAILED, Verdict.FAILED, reason)
+    """End a clip without a claim; of a reason that quotes a result, the beginning is kept."""
+    finish(session, video, VideoStatus.FAILED, Verdict.FAILED, reason[:MOST_REASON])
 
 
 def prepared(session: Session, video: Video, spec: JobSpec, result: Prepared) -> None:
     """Take in what prepare found: count the game, and either end the clip or send it to the attack."""
+    check_regions(spec, result)
     video.clip_digest, video.predicted, video.margin = result.clip_digest, result.predicted, result.margin
     video.content_sha256 = result.video_sha256
     video.region_sizes = [[list(run) for run in flow] for flow in result.region_sizes]
@@ -71,6 +72,17 @@ def prepared(session: Session, video: Video, spec: JobSpec, result: Prepared) ->
     video.lipschitz = None if spec.lipschitz in (None, "estimated") else float(spec.lipschitz)
     session.add(Bound(video_id=video.id, lower=0, lower_guarantee=spec.search_guarantee.value))
     session.add(Task(video_id=video.id, kind=TaskKind.ATTACK.value))
+
+
+def check_regions(spec: JobSpec, result: Prepared) -> None:
+    """Raise IntegrityError when a clip is said to have more flows or pixels than frames of the job's size have."""
+    pixels = spec.sampling.height * spec.sampling.width
+    most = max((sum(size * regions for size, regions in flow) for flow in result.region_sizes), default=0)
+    if len(result.region_sizes) >= spec.sampling.frames or most > pixels:
+        raise IntegrityError(
+            f"a worker reports {len(result.region_sizes)} flows of up to {most} pixels; the job's"
+            f" {spec.sampling.frames} frames have {pixels}"
+        )
 
 
 def add_witness(session: Session, video: Video, spec: JobSpec, task: Task, witness: Witness) -> None:

@@ -14,26 +14,33 @@ from typing import Any
 
 import structlog
 from celery import signals
+from pydantic import SecretStr
 
+from common.broker import check_broker
 from common.celery_app import make_app
 from common.errors import FlowcertError, InputError
-from common.settings import Settings
+from common.settings import Settings, read_settings
 from common.store.engine import open_worker_engine
 from common.telemetry import configure_logs
 from common.wire import TASK_NAME
 from migrations.schema import require_head
 
+log = structlog.get_logger()
+
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; exit 2 with one line when the environment or the schema is wrong."""
-    settings = Settings()
-    configure_logs(as_json=settings.log_json, level=settings.log_level)
+    """Run until SIGTERM or SIGINT; exit 2 with one line when the environment, the schema or the broker is wrong."""
+    # Until the settings say how logs are wanted: that they are wrong has to be said, too.
+    configure_logs(as_json=False, level="INFO")
     try:
+        settings = read_settings()
+        configure_logs(as_json=settings.log_json, level=settings.log_level)
         if not settings.database_url or not settings.broker_url:
             raise InputError("FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", "set both, or use: flowcert worker")
         engine = open_worker_engine(settings.database_url)
         require_head(engine)
         engine.dispose()
+        check_broker(settings.broker_url, lambda text: log.warning("broker", problem=text), must_answer=False)
     except FlowcertError as error:
         structlog.get_logger().error("refused_to_start", reason=str(error))
         return 2
@@ -41,7 +48,7 @@ def main() -> int:
     return 0
 
 
-def _serve(settings: Settings, broker_url: str) -> None:
+def _serve(settings: Settings, broker_url: SecretStr) -> None:
     app = make_app(broker_url, task_seconds=settings.task_seconds)
     stopping = multiprocessing.get_context("fork").Event()
     child: list[Any] = []

@@ -24,6 +24,7 @@ from worker.bench import Workbench
 from worker.heart import Heart
 from worker.models.lstm_kernel import compile_kernels
 from worker.numerics import configure_numerics, numerics_report, require_full_float32
+from worker.permission import refusal
 from worker.store import WorkerStore
 from worker.work import carry_out
 
@@ -40,6 +41,7 @@ class Child:
         _die_with_parent()
         configure_numerics(settings.threads)
         compile_kernels()
+        self._settings = settings
         self._stopping = stopping
         self._bench = Workbench(settings)
         if os.environ.get("CUDA_VISIBLE_DEVICES") and self._bench.device.type == "cpu":
@@ -73,8 +75,17 @@ class Child:
     def _work(self, claim: Claim) -> None:
         begun = time.monotonic()
         try:
+            forbidden = refusal(claim.spec.model, claim.video, self._settings)
+            if forbidden is not None:
+                # Another worker may be allowed what this one is not.
+                log.warning("task_forbidden", video=claim.video, reason=forbidden)
+                self._store.give_up(claim, forbidden, final=False)
+                return
             result = carry_out(self._bench, claim, lambda: self._heart.upper, self._interrupted)
             require_full_float32()
+            seconds = time.monotonic() - begun
+            outcome = self._store.append(claim, result, seconds)
+            log.info("task_ended", video=claim.video, outcome=outcome, seconds=round(seconds, 3))
         except FlowcertError as error:
             log.warning("task_refused", video=claim.video, reason=str(error))
             # Another worker's device may have more memory.
@@ -85,10 +96,6 @@ class Child:
             log.exception("task_failed", video=claim.video)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             self._store.give_up(claim, reason, final=False)
-        else:
-            seconds = time.monotonic() - begun
-            outcome = self._store.append(claim, result, seconds)
-            log.info("task_ended", video=claim.video, outcome=outcome, seconds=round(seconds, 3))
 
     def _interrupted(self) -> StopReason | None:
         if self._stopping.is_set():

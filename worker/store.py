@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,9 +10,11 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from common.wire import BeatReply, Claim, Outcome, WorkerInfo
+from common.errors import IntegrityError
+from common.wire import MOST_REASON, MOST_RESULT_BYTES, BeatReply, Claim, Outcome, WorkerInfo
 
 log = structlog.get_logger()
 #: How long a claim or an append waits for a database that is away; its statements may be repeated safely.
@@ -45,12 +48,20 @@ class WorkerStore:
         return BeatReply.model_validate(self._execute(_BEAT, worker=self._worker, lease=self._lease, **parameters))
 
     def append(self, claim: Claim, result: Outcome, seconds: float) -> str:
-        """Append a result; returns ``accepted`` or ``late``."""
-        return self._end(claim, payload=result.model_dump(mode="json"), seconds=seconds)
+        """Append a result; returns ``accepted`` or ``late``. Raises IntegrityError when the database refuses it."""
+        payload = result.model_dump(mode="json")
+        size = len(json.dumps(payload))
+        if size > MOST_RESULT_BYTES:
+            raise IntegrityError(f"the result has {size} bytes, {MOST_RESULT_BYTES} are allowed")
+        try:
+            return self._end(claim, payload=payload, seconds=seconds)
+        except DatabaseIntegrityError as error:
+            reason = str(error.orig).splitlines()[0]
+            raise IntegrityError(f"the database refuses the result: {reason}") from error
 
     def give_up(self, claim: Claim, error: str, *, final: bool) -> str:
         """End an attempt with an error: for good when ``final``, to be tried again otherwise."""
-        return self._end(claim, error=error, final=final)
+        return self._end(claim, error=error[:MOST_REASON], final=final)
 
     def _end(self, claim: Claim, **outcome: Any) -> str:
         defaults = {"payload": None, "seconds": None, "error": None, "final": False}

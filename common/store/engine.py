@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pydantic import SecretStr
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -9,21 +10,39 @@ from common.errors import InputError
 
 WORKER_ROLE = "flowcert_worker"
 _SECONDS = 1000
+_VARIABLE = "FLOWCERT_DATABASE_URL"
+_DRIVER = "postgresql+psycopg2"
 
 
-def _url(text: str) -> URL:
+#: What messages may show of a URL's query: where the server is, never how one is let in.
+_SHOWN = ("host", "port")
+
+
+def parse_url(given: str | SecretStr) -> URL:
+    """Read a database URL; raises InputError, which shows no part of it, when it is none of PostgreSQL."""
     try:
-        url = make_url(text)
-    except ArgumentError as error:
-        raise InputError("FLOWCERT_DATABASE_URL", "is not an SQLAlchemy database URL") from error
+        url = make_url(given.get_secret_value() if isinstance(given, SecretStr) else given)
+    except (ArgumentError, ValueError) as error:
+        raise InputError(_VARIABLE, "is not an SQLAlchemy database URL") from error
     # Plain postgresql:// is what most people write; the driver is ours to choose.
-    return url.set(drivername="postgresql+psycopg2") if url.drivername in ("postgres", "postgresql") else url
+    if url.drivername not in ("postgres", "postgresql", _DRIVER):
+        raise InputError(_VARIABLE, "must be a PostgreSQL URL, such as postgresql://user@host/name")
+    if "@" in (url.host or ""):
+        # What follows the first @ would be looked up as a host's name, and shown in the message that there is none.
+        raise InputError(_VARIABLE, "has an @ in its password; write it as %40")
+    return url.set(drivername=_DRIVER)
 
 
-def open_engine(url: str) -> Engine:
+def shown(url: URL) -> str:
+    """A database URL as messages show it: without its password, wherever that stands."""
+    query = {name: value for name, value in url.query.items() if name in _SHOWN}
+    return url.set(query=query).render_as_string(hide_password=True)
+
+
+def open_engine(url: str | SecretStr) -> Engine:
     """Open an engine for the scheduler and the command line."""
     return create_engine(
-        _url(url),
+        parse_url(url),
         pool_pre_ping=True,
         pool_size=2,
         connect_args={
@@ -34,14 +53,14 @@ def open_engine(url: str) -> Engine:
     )
 
 
-def open_worker_engine(url: str) -> Engine:
+def open_worker_engine(url: str | SecretStr) -> Engine:
     """Open an engine whose sessions act as the narrow worker role; it keeps one connection.
 
     A new connection for each statement costs as much as a short task's book-keeping: several milliseconds, and a
     server process. A beat that comes while the connection is in use opens a second one, for that moment only.
     """
     return create_engine(
-        _url(url),
+        parse_url(url),
         pool_pre_ping=True,
         pool_size=1,
         max_overflow=1,

@@ -11,6 +11,12 @@ DECLARE
     l_task tasks%ROWTYPE;
     l_outcome text;
 BEGIN
+    -- common.wire.MOST_RESULT_BYTES: evidence of a size that the scheduler can read.
+    IF pg_column_size(p_payload) > 67108864 THEN
+        RAISE EXCEPTION 'the result of task % has % bytes, 67108864 are allowed', p_task, pg_column_size(p_payload)
+            USING ERRCODE = 'check_violation';
+    END IF;
+    p_error := left(p_error, 4000);
     SELECT * INTO l_task FROM tasks WHERE id = p_task FOR UPDATE;
     IF NOT EXISTS (SELECT FROM attempts WHERE task_id = p_task AND attempt = p_attempt AND worker_id = p_worker) THEN
         RAISE EXCEPTION 'task % has no attempt % by worker %', p_task, p_attempt, p_worker;

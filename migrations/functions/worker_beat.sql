@@ -11,6 +11,11 @@ DECLARE
     l_recalled boolean := false;
     l_upper bigint;
 BEGIN
+    -- common.wire.MOST_INFO_BYTES
+    IF pg_column_size(p_info) > 16384 OR octet_length(p_worker) > 1000 THEN
+        RAISE EXCEPTION 'what a worker says of itself has % bytes, 16384 are allowed', pg_column_size(p_info)
+            USING ERRCODE = 'check_violation';
+    END IF;
     UPDATE workers SET seen_at = now() WHERE id = p_worker;
     IF NOT FOUND THEN
         INSERT INTO workers (id, info) VALUES (p_worker, p_info);

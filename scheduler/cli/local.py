@@ -18,13 +18,14 @@ def default_workers() -> int:
     return min(2, os.cpu_count() or 1)
 
 
-def work(servers: Servers, job_id: int, workers: int) -> None:
+def work(servers: Servers, job_id: int, workers: int, *models: str) -> None:
     """Run a scheduler and workers until a job is done or cancelled; print its results.
 
+    ``models`` are those that the user has asked for, whose factories these workers may import.
     Interrupted, it stops them and says how to go on. Raises ServerError when they do not stay alive.
     """
     if job_progress(servers.engine, job_id)["status"] == JobStatus.RUNNING:
-        family = Family(servers.environment(), servers.log_dir, note)
+        family = Family(servers.environment(*models), servers.log_dir, note)
         try:
             family.start("scheduler", SCHEDULER)
             for number in range(1, workers + 1):

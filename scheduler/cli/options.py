@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from common.confine import outside
 from common.errors import InputError
 from common.jobspec import JobSpec
 from common.settings import Settings
@@ -138,22 +139,46 @@ class Order:
     terms: Terms
 
 
-def take_request(parameters: dict[str, Any], settings: Settings) -> Order:
+def take_request(parameters: dict[str, Any], settings: Settings, *, here: bool = True) -> Order:
     """Turn a command's parameters into a checked specification, its clips, budgets and priority; starts no server.
 
+    ``here`` says that this command's own workers do the job, which may import the model that is typed.
     Raises InputError, one line naming the option, file or field that is wrong.
     """
-    external_urls(settings)
+    elsewhere = external_urls(settings) is not None and not here
     names = {"only": "class"}
     options = {names.get(key, key): value for key, value in parameters.items() if value not in (None, [])}
     file = options.pop("config", None)
     options.pop("workers", None)
     request = read_request(options, file)
+    if elsewhere:
+        _check_factory(request, settings)
     clips = _clips(request)
+    _check_roots(request, clips, settings)
     spec = build_spec(request)
     config = request.config
     terms = Terms(config.priority, config.clip_seconds, config.wall_time)
     return Order(spec, usable(clips, spec.model.classes), config.budget, terms)
+
+
+def _check_factory(request: JobRequest, settings: Settings) -> None:
+    """Refuse a factory that workers elsewhere, which are set up like this command, would not import."""
+    model = request.config.model
+    if ":" in model and not settings.allows_factory(model):
+        problem = f"{model} is not in FLOWCERT_MODEL_FACTORIES, here and at the workers, which import nothing else"
+        raise InputError(request.at("model"), problem)
+
+
+def _check_roots(request: JobRequest, clips: list[FoundClip], settings: Settings) -> None:
+    """Refuse files that workers would not read; those that are missing are looked at by where they would be."""
+    weights = Path(request.config.weights).expanduser().absolute()
+    problem = outside(weights, settings.data_roots)
+    if problem is not None:
+        raise InputError(request.at("weights"), f"{weights}: {problem}")
+    for clip in clips:
+        problem = outside(Path(clip.path), settings.data_roots)
+        if problem is not None:
+            raise InputError(clip.path, problem)
 
 
 def _clips(request: JobRequest) -> list[FoundClip]:

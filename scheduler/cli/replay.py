@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -38,7 +38,7 @@ def replay(
     points are evaluated in float64.
     """
     with open_servers(Settings()) as servers:
-        job_id = find_job(servers.engine, job)
+        job_id, environment = find_job(servers.engine, job), servers.environment()
         witnesses, refused = replayed_witness_rows(servers.engine, job_id)
         rows = [
             *map(_of_witness, witnesses),
@@ -46,7 +46,8 @@ def replay(
             *(_of_exploration(row, points, seed) for row in exploration_rows(servers.engine, job_id, subtrees, seed)),
         ]
     checked: list[Row] = []
-    for number, ((shown, _), answer) in enumerate(zip(rows, _answers([ask for _, ask in rows]), strict=True), 1):
+    answers = _answers([ask for _, ask in rows], environment)
+    for number, ((shown, _), answer) in enumerate(zip(rows, answers, strict=True), 1):
         again = {"margin_again": answer["margin"], "points": answer["points"], "problem": answer["problem"]}
         checked.append({**shown, **again})
         note(f"{number} of {len(rows)} checked")
@@ -87,7 +88,7 @@ def _pair(row: Row, kind: str, number: int, pixels: float, margin: float | None,
     return shown, {**about, "spec": row["spec"], **ask}
 
 
-def _answers(questions: Sequence[Row]) -> Iterator[dict[str, Any]]:
+def _answers(questions: Sequence[Row], environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Answers of ``worker.entry.replay``, a program of its own, for only workers have torch; one each, in order."""
     if not questions:
         return
@@ -95,7 +96,9 @@ def _answers(questions: Sequence[Row]) -> Iterator[dict[str, Any]]:
         asked.writelines(json.dumps(question) + "\n" for question in questions)
         asked.seek(0)
         command = [sys.executable, "-m", "worker.entry.replay"]
-        with subprocess.Popen(command, stdin=asked, stdout=subprocess.PIPE, stderr=said, text=True) as process:
+        with subprocess.Popen(
+            command, stdin=asked, stdout=subprocess.PIPE, stderr=said, text=True, env=environment
+        ) as process:
             for line in process.stdout or ():
                 yield json.loads(line)
         if process.returncode:

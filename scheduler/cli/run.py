@@ -48,4 +48,4 @@ def run(
     settings = Settings()
     order = options.take_request(given, settings)
     with open_servers(settings) as servers:
-        work(servers, options.hand_in(servers, order), workers or default_workers())
+        work(servers, options.hand_in(servers, order), workers or default_workers(), order.spec.model.name)

@@ -7,22 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import kombu
 import sqlalchemy as sa
-from kombu.exceptions import KombuError, OperationalError
-from redis.exceptions import RedisError, ResponseError
 
-from common.errors import InputError, ServerError
+from common.broker import check_broker, checked_url
+from common.errors import InputError
 from common.settings import Settings
-from common.store.engine import open_engine
+from common.store.engine import open_engine, parse_url
 from migrations.schema import require_head, upgrade
 from scheduler.cli.output import note
 from scheduler.embedded import EmbeddedStack, start_stack
-
-_POLICY = "maxmemory-policy"
-_BROKERS = ("redis", "rediss", "redis+socket", "rediss+socket", "valkey", "valkeys")
 
 
 @dataclass
@@ -45,14 +39,25 @@ class Servers:
         """Folder of the logs of processes started here."""
         return self.settings.data_dir.expanduser().absolute() / "logs"
 
-    def environment(self) -> Mapping[str, str]:
-        """Environment of a scheduler or worker on these servers."""
+    def environment(self, *typed: str) -> Mapping[str, str]:
+        """Environment of a process on these servers; ``typed`` are models that the user has just asked for."""
         return {
             **os.environ,
             "FLOWCERT_DATABASE_URL": self.database_url,
             "FLOWCERT_BROKER_URL": self.broker_url,
             "FLOWCERT_DATA_DIR": str(self.settings.data_dir.expanduser().absolute()),
+            "FLOWCERT_MODEL_FACTORIES": ",".join(self.model_factories(*typed)),
         }
+
+    def model_factories(self, *typed: str) -> tuple[str, ...]:
+        """Factories that processes started here may import: the setting's, and those that were just typed here.
+
+        On our own servers any, unless the setting names some: their sockets let nobody else in, so whoever asked for a
+        factory is who started this.
+        """
+        if self.embedded and not self.settings.model_factories:
+            return ("*",)
+        return (*self.settings.model_factories, *(name for name in typed if ":" in name))
 
     def revive(self) -> None:
         """Start the embedded servers again, or attach to them, after the process that owned them has ended."""
@@ -85,7 +90,7 @@ def open_servers(settings: Settings, *, at_head: bool = True) -> Iterator[Server
             else:
                 if at_head:
                     require_head(engine)
-                check_broker(broker_url)
+                check_broker(broker_url, _warn, must_answer=True)
             yield Servers(settings, engine, database_url, broker_url, stacks)
         finally:
             engine.dispose()
@@ -103,28 +108,8 @@ def external_urls(settings: Settings) -> tuple[str, str] | None:
         raise InputError("FLOWCERT_DATABASE_URL", "must be set as well, since FLOWCERT_BROKER_URL is")
     if not broker:
         raise InputError("FLOWCERT_BROKER_URL", "must be set as well, since FLOWCERT_DATABASE_URL is")
-    if not database.startswith(("postgresql:", "postgresql+psycopg2:", "postgres:")):
-        raise InputError("FLOWCERT_DATABASE_URL", "must be a PostgreSQL URL, such as postgresql://user@host/name")
-    if broker.partition(":")[0] not in _BROKERS:
-        raise InputError("FLOWCERT_BROKER_URL", "must be a Redis-protocol URL, such as redis://host:6379/0")
-    return database, broker
+    return parse_url(database).render_as_string(hide_password=False), checked_url(broker)
 
 
-def check_broker(url: str) -> None:
-    """Refuse a broker that evicts keys when full: it would drop whole queues without a word.
-
-    A server that does not tell its configuration is used with a warning. Raises ServerError.
-    """
-    try:
-        with kombu.Connection(url, connect_timeout=5) as connection:
-            connection.ensure_connection(max_retries=1, timeout=5)
-            channel: Any = connection.default_channel
-            policy = channel.client.config_get(_POLICY).get(_POLICY)
-    except ResponseError:
-        note(f"warning: the broker does not tell its {_POLICY}; make sure that it is noeviction")
-        return
-    except (OperationalError, KombuError, RedisError, OSError) as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise ServerError(f"broker: cannot connect to {kombu.Connection(url).as_uri()}: {lines[0]}") from error
-    if policy != "noeviction":
-        raise ServerError(f"broker: its {_POLICY} is {policy}, which drops messages when full; set it to noeviction")
+def _warn(text: str) -> None:
+    note(f"warning: {text}")

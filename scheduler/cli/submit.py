@@ -49,6 +49,6 @@ def submit(
     """
     given = dict(locals())
     settings = Settings()
-    order = options.take_request(given, settings)
+    order = options.take_request(given, settings, here=False)
     with open_servers(settings) as servers:
         typer.echo(options.hand_in(servers, order))

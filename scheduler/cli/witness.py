@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,13 +33,14 @@ def witness(job: Job, video: Video, out: Out) -> None:
         job_id = find_job(servers.engine, job)
         clip = find_clip(clip_rows(servers.engine, job_id), video, job_id)
         found = [row for row in witness_rows(servers.engine, job_id) if row["video_id"] == clip["video_id"]]
+        environment = servers.environment()
     if not found:
         raise InputError("VIDEO", f"{short_name(clip['video'])} has no witness on the grid; {_instead(clip)}")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError("--out", f"{out}: cannot be made ({error.strerror})") from error
-    answer = _draw(found[0], out.absolute(), settings)
+    answer = _draw(found[0], out.absolute(), settings, environment)
     document = answer["document"]
     typer.echo(f"{document['before']['predicted']} becomes {document['after']['predicted']}: {document['strategy']}")
     for file in answer["files"]:
@@ -64,7 +66,7 @@ def find_clip(rows: list[Row], name: str, job_id: int) -> Row:
     return found[0]
 
 
-def _draw(found: Row, out: Path, settings: Settings) -> dict[str, Any]:
+def _draw(found: Row, out: Path, settings: Settings, environment: Mapping[str, str]) -> dict[str, Any]:
     """Run the program that draws, for only workers have torch and cv2; raises InputError when it cannot."""
     question = {
         "spec": found["spec"], "video": found["video"], "label": found["label"], "digest": found["clip_digest"],
@@ -76,6 +78,7 @@ def _draw(found: Row, out: Path, settings: Settings) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
+        env=environment,
     )
     try:
         answer: dict[str, Any] = json.loads(done.stdout)

@@ -101,6 +101,8 @@ def start_valkey(binaries: Binaries, layout: Layout, run_dir: Path, servers_lock
     command = [str(binaries.valkey), "--port", "0", "--unixsocket", str(valkey_socket(run_dir))]
     command += ["--unixsocketperm", "700", "--dir", str(run_dir), "--save", "", "--appendonly", "no"]
     command += ["--maxmemory", "256mb", "--maxmemory-policy", "noeviction"]
+    # A client reads a message whole before it can judge it; only the server can refuse one that is too long.
+    command += ["--proto-max-bulk-len", "1mb"]
     return _launch(command, layout.valkey_log, servers_lock, signal.SIGKILL, "-", run_dir)
 
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from common.errors import InputError
+from common.wire import MOST_NAME
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v")
 LIST_SUFFIXES = (".txt", ".csv")
 #: What OpenCV, FFmpeg or the operating system would take for something else than a file's name.
 _FORBIDDEN = ("%", "!", "://", "\0")
+#: Bytes of a list, and characters of a line, above which it is no list of clips.
+MOST_BYTES, MOST_LINE = 2**26, 4096
 _LINE = re.compile(r"(?P<path>.*?)(?:\s+(?P<number>\d+))?")
 
 
@@ -31,34 +34,54 @@ class Entry:
 def read_list(file: Path) -> list[Entry]:
     """Read ``Class/clip.avi`` lines, those of UCF101's train lists with a number after them, or a CSV manifest.
 
-    Raises InputError, which names the line, for what is no plain relative path to a video or is named twice.
+    Raises InputError, which names the line, for what is no plain relative path to a video, is too long, or is named
+    twice, also where only the case of letters differs.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(str(file), "is not UTF-8 text") from error
-    seen: dict[PurePosixPath, int] = {}
+    text = _text(file)
+    seen: dict[str, tuple[int, PurePosixPath]] = {}
     entries = []
-    for line, written, given, number in _table(text) if file.suffix.lower() == ".csv" else _lines(text):
+    for line, written, given, number in _table(file, text) if file.suffix.lower() == ".csv" else _lines(text):
         where = f"{file} line {line}"
         path = _accepted(written, where)
-        if path in seen:
-            raise InputError(where, f"{written!r} is already in line {seen[path]}")
-        seen[path] = line
+        earlier, other = seen.setdefault(path.as_posix().casefold(), (line, path))
+        if earlier != line:
+            how = "is already in" if other == path else f"differs only in case from {str(other)!r} in"
+            raise InputError(where, f"{written!r} {how} line {earlier}")
         label = given or path.parent.name
         if not label:
             raise InputError(where, f"{written!r} has no class folder; expected Class/clip.avi")
+        if len(label) > MOST_NAME:
+            raise InputError(where, f"has a label of more than {MOST_NAME} characters")
         entries.append(Entry(line, path, label, number))
     return entries
+
+
+def _text(file: Path) -> str:
+    """A list's text; a line that is too long is refused before it is taken apart."""
+    with file.open("rb") as opened:
+        data = opened.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise InputError(str(file), f"has more than {MOST_BYTES} bytes; that is no list of clips")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(str(file), "is not UTF-8 text") from error
+    for line, written in enumerate(text.split("\n"), start=1):
+        if len(written) > MOST_LINE:
+            raise InputError(f"{file} line {line}", f"has more than {MOST_LINE} characters")
+    return text
 
 
 Row = tuple[int, str, str | None, int | None]
 
 
-def _table(text: str) -> Iterator[Row]:
+def _table(file: Path, text: str) -> Iterator[Row]:
     """Line number, path and label of each row: the columns of these names, or else the first two."""
     rows = csv.reader(io.StringIO(text))
-    found = [(rows.line_num, [cell.strip() for cell in row]) for row in rows if any(cell.strip() for cell in row)]
+    try:
+        found = [(rows.line_num, [cell.strip() for cell in row]) for row in rows if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise InputError(f"{file} line {rows.line_num}", f"is no CSV: {error}") from error
     header = [cell.lower() for cell in found[0][1]] if found else []
     path, label = 0, 1
     if "path" in header:

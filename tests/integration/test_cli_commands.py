@@ -199,7 +199,7 @@ def test_a_broker_that_evicts_is_refused(broker_url, flowcert):
             refused(flowcert("status"), "broker: its maxmemory-policy is allkeys-lru")
         finally:
             client.config_set("maxmemory-policy", "noeviction")
-    check_broker(broker_url)
+    check_broker(broker_url, pytest.fail, must_answer=True)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from scheduler.exploration import subtree_of
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
 from tests.enumeration import points
-from tests.rows import SIZES, Desk, honest, make_spec, witness_at
+from tests.rows import SIZES, Desk, honest, make_spec, prepared, witness_at
 
 GAME, RADIUS = Game(SIZES, Norm.L1), 8
 #: Every point of the made-up game with its cost: 1, 4, 4, 8, 16, 20, 32 and 48 of them cost 0, 2, 3, 4, 5, 6, 7 and 8.
@@ -213,3 +213,11 @@ def test_a_witness_can_bring_a_level_within_the_budget(desk: Desk) -> None:
     desk.work_off(adversarial)
     assert (desk.video().verdict, desk.bounds()) == (Verdict.SOLVED, (5, 5))
     assert desk.video().points_explored == sum(cost < 5 for cost in EVERY.values())
+
+
+@pytest.mark.parametrize("sizes", [[[(65, 1)], [(3, 1)]], [[(2, 40)], [(3, 1)]], [[(2, 1)]] * 3])
+def test_a_clip_of_more_than_its_frames_is_refused(desk: Desk, sizes: list[list[tuple[int, int]]]) -> None:
+    desk.submit()
+    desk.answer(prepared(region_sizes=sizes))
+    assert desk.video().status == "failed"
+    assert "the job's 3 frames have 64" in desk.video().reason

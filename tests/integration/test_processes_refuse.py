@@ -7,7 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import redis
 import sqlalchemy as sa
+
+from common.broker import check_broker
+from common.errors import ServerError
+from tests.relay import Relay
 
 SPOILT = {
     "DROP SCHEMA public CASCADE; CREATE SCHEMA public": "the database has no Flowcert schema; run: flowcert db upgrade",
@@ -47,3 +52,32 @@ def test_a_database_of_another_state_is_refused(
 @pytest.mark.parametrize(("program", "command"), [("scheduler", "flowcert scheduler"), ("worker", "flowcert worker")])
 def test_a_process_without_servers_names_its_settings(program: str, command: str) -> None:
     assert_refused(start(program), "FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", command)
+
+
+@pytest.mark.parametrize("program", ["scheduler", "worker"])
+def test_a_broker_that_evicts_is_refused(database_url: str, broker_url: str, program: str) -> None:
+    with redis.Redis(unix_socket_path=broker_url.removeprefix("redis+socket://").partition("?")[0]) as client:
+        client.config_set("maxmemory-policy", "volatile-lru")
+        try:
+            done = start(program, FLOWCERT_DATABASE_URL=database_url, FLOWCERT_BROKER_URL=broker_url)
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    assert_refused(done, "broker: its maxmemory-policy is volatile-lru", "set it to noeviction")
+
+
+def test_a_broker_that_does_not_tell_or_is_away_is_warned_of(broker_url: str) -> None:
+    path = broker_url.removeprefix("redis+socket://").partition("?")[0]
+    said: list[str] = []
+    with redis.Redis(unix_socket_path=path) as client, Relay(path) as relay:
+        client.acl_setuser("shy", enabled=True, nopass=True, categories=["+@all"], commands=["-config"], keys=["*"])
+        try:
+            check_broker(f"redis://shy:x@127.0.0.1:{relay.port}/0", said.append, must_answer=True)
+        finally:
+            client.acl_deluser("shy")
+    check_broker("redis://127.0.0.1:1/0", said.append, must_answer=False)
+    assert "does not tell its maxmemory-policy" in said[0]
+    assert "cannot connect to redis://:**@127.0.0.1:1/0" in said[1]
+    assert said[1].endswith("waiting for it")
+    assert len(said) == 2
+    with pytest.raises(ServerError, match="cannot connect"):
+        check_broker("redis://127.0.0.1:1/0", said.append, must_answer=True)

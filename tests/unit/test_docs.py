@@ -43,7 +43,7 @@ def test_the_settings_are_listed_as_they_are() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", _text(ROOT / "docs/settings.md"), re.MULTILINE)
     expected = []
     for name, field in Settings.model_fields.items():
-        default = "none" if field.default is None else f"`{field.default}`"
+        default = "none" if field.default in (None, ()) else f"`{field.default}`"
         if name == "data_dir":
             home = Settings.model_fields[name].get_default(call_default_factory=True)
             default = f"`~/{home.relative_to(Path.home())}`"

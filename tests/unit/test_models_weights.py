@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
+import pickle
 import subprocess
 import sys
+import zipfile
 from decimal import Decimal
 
 import pytest
@@ -12,7 +15,8 @@ import torch
 
 from common.errors import InputError, NumericalError
 from common.jobspec import ModelSpec, SamplingSpec
-from worker.models import WeightsInfo, build, check_forward, inspect_weights, load_model, save_weights
+from worker.models import WeightsInfo, build, check_forward, inspect_weights, load_model, save_weights, weights
+from worker.models.weights import MOST_BYTES, read_weights
 from worker.numerics import configure_numerics, numerics_report
 
 ARGS = {"classes": 3, "height": 16, "width": 16, "hidden": 8, "channels": [4, 4]}
@@ -102,14 +106,61 @@ def test_other_file_type_is_refused(tmp_path) -> None:
 
 
 class Bomb:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, mark) -> None:
+        self.mark = mark
+
     def __reduce__(self):
-        return (open, ("/tmp/flowcert_must_not_exist", "w"))
+        return (os.mkdir, (str(self.mark),))
 
 
-def test_pickled_code_is_never_run(tmp_path) -> None:
-    path = tmp_path / "w.pt"
-    torch.save({"dense.weight": Bomb()}, path)
+@pytest.mark.parametrize("archive", [True, False])
+@pytest.mark.parametrize("place", [lambda bomb: bomb, lambda bomb: {"dense.weight": bomb}, lambda bomb: {bomb: 1}])
+def test_pickled_code_is_never_run(tmp_path, archive, place) -> None:
+    path, mark = tmp_path / "w.pt", tmp_path / "mark"
+    torch.save(place(Bomb(mark)), path, _use_new_zipfile_serialization=archive)
     assert "without running code" in refusal(path)
+    path.write_bytes(pickle.dumps(place(Bomb(mark))))
+    assert "without running code" in refusal(path)
+    assert not mark.exists()
+    pickle.loads(pickle.dumps(Bomb(mark)))
+    assert mark.exists(), "the bomb is none"
+
+
+def test_other_bytes_than_pinned_are_not_even_parsed(tmp_path) -> None:
+    path = tmp_path / "w.pt"
+    path.write_bytes(b"no weights at all")
+    assert "has SHA-256" in refusal(path, sha256="f" * 64)
+
+
+def test_a_file_that_is_too_large_is_refused_unread(tmp_path) -> None:
+    path = tmp_path / "w.safetensors"
+    with path.open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    with pytest.raises(InputError, match=f"has {MOST_BYTES + 1} bytes, {MOST_BYTES} are allowed"):
+        read_weights(path)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(weights, "MOST_BYTES", 1000)
+    path = tmp_path / "w.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(100_000))
+    assert path.stat().st_size < 1000
+    assert "unpacks to 100000 bytes, 1000 are allowed" in refusal(path)
+
+
+def test_a_parameter_larger_than_its_bytes_is_refused(tmp_path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save({"dense.weight": torch.zeros(1).expand(10**12)}, path)
+    assert "dense.weight is larger than what the file holds of it" in refusal(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path) -> None:
+    path = tmp_path / "w.pt"
+    os.mkfifo(path)
+    assert "is no ordinary file" in refusal(path)
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {0: torch.zeros(1)}, {"epoch": 3}])

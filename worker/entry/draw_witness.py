@@ -16,9 +16,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import FlowcertError, InputError
 from common.jobspec import JobSpec, first_problem
+from common.settings import Settings
 from common.wire import PointField
 from worker.models import load_model
 from worker.numerics import configure_numerics
+from worker.permission import refusal
 from worker.picture import describe, draw_strip, screens, stage, write_video
 
 
@@ -43,6 +45,9 @@ def draw(text: str) -> dict[str, Any]:
         question = _Question.model_validate_json(text)
     except ValidationError as error:
         raise first_problem(error) from error
+    forbidden = refusal(question.spec.model, str(question.video), Settings())
+    if forbidden is not None:
+        raise InputError("VIDEO", forbidden)
     module = load_model(question.spec.model, torch.device("cpu")).module
     scene = stage(
         question.point, video=question.video, label=question.label, digest=question.digest, spec=question.spec,

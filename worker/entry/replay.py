@@ -23,6 +23,7 @@ from common.settings import Settings
 from common.wire import Moves, RealWitness, Witness
 from worker.models import LoadedModel, load_model
 from worker.numerics import configure_numerics
+from worker.permission import refusal
 from worker.recheck import Explored, Recheck, recheck_points, recheck_radius
 from worker.replay import Source, replay, replay_real
 
@@ -82,12 +83,15 @@ Question = WitnessQuestion | RealWitnessQuestion | CertificateQuestion | Explora
 _QUESTION: TypeAdapter[Question] = TypeAdapter(Annotated[Question, Field(discriminator="kind")])
 
 
-def answer(question: Question, max_bytes: int) -> Answer:
+def answer(question: Question, settings: Settings) -> Answer:
     """Check one piece of evidence; ``problem`` is None when it is what the database says."""
+    forbidden = refusal(question.spec.model, question.video, settings)
+    if forbidden is not None:
+        return _answer(forbidden, None)
     try:
         source = Source(
             video=Path(question.video), label=question.label, digest=question.digest, spec=question.spec,
-            module=_model(question.spec.model.model_dump_json()).module, max_bytes=max_bytes,
+            module=_model(question.spec.model.model_dump_json()).module, max_bytes=settings.max_clip_bytes,
         )  # fmt: skip
         return _checked(question, source)
     except FlowcertError as error:
@@ -143,7 +147,7 @@ def main() -> int:
     for line in sys.stdin:
         # A user's factory may print; the answers must stay the only lines on standard output.
         with contextlib.redirect_stdout(sys.stderr):
-            found = answer(_QUESTION.validate_json(line), settings.max_clip_bytes)
+            found = answer(_QUESTION.validate_json(line), settings)
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
     return 0

@@ -31,10 +31,7 @@ def load_model(spec: ModelSpec, device: torch.device) -> LoadedModel:
     not fit the model; the message names the first wrong parameter.
     """
     path = Path(spec.weights)
-    file = read_weights(path)
-    if file.sha256 != spec.sha256:
-        problem = f"{path}: has SHA-256 {file.sha256}, but the job was submitted with {spec.sha256}"
-        raise InputError("weights", problem)
+    file = read_weights(path, spec.sha256)
     module = build(spec.name, spec.args)
     _check_fit(path, module.state_dict(), file.tensors)
     module.load_state_dict(file.tensors, strict=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,6 +25,8 @@ from worker.models.registry import SHIPPED_ENCODERS, ShippedEncoder, implied_arg
 
 _METADATA_KEY: Final = "flowcert"
 _TORCH_SUFFIXES: Final = (".pt", ".pth")
+#: Bytes of a weights file, and of what it unpacks to, above which it is refused unread.
+MOST_BYTES: Final = 2**32
 
 
 @dataclass(frozen=True)
@@ -65,27 +69,48 @@ class WeightsFile:
     sha256: str
 
 
-def read_weights(path: Path) -> WeightsFile:
+def read_weights(path: Path, sha256: str | None = None) -> WeightsFile:
     """Read a ``.safetensors`` file, or a ``.pt``/``.pth`` state dict without unpickling any code.
 
     A shipped encoder that the file leaves out is put in. Raises InputError, one line that names the file, when it is
-    missing, of another type, corrupt, no state dict, holds NaN or infinity, or leaves out an encoder not known here.
+    missing, of another type, too large, corrupt, no state dict, holds NaN or infinity, or leaves out an encoder not
+    known here; and, before anything of it is parsed, when it has not the ``sha256`` that is wanted.
     """
     if path.suffix not in (".safetensors", *_TORCH_SUFFIXES):
         raise InputError("weights", f"{path}: must be a .safetensors file, or a .pt/.pth state dict")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError("weights", f"{path}: cannot be read ({error.strerror})") from error
+    data = _bytes(path)
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 not in (None, found):
+        raise InputError("weights", f"{path}: has SHA-256 {found}, but the job was submitted with {sha256}")
     tensors, text = _parse_torch(path, data) if path.suffix in _TORCH_SUFFIXES else _parse_safetensors(path, data)
     metadata = None if text is None else _parse_metadata(path, text)
     for name, tensor in tensors.items():
+        # A view can claim any size; what it would take to look at it is what the file must hold.
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise InputError("weights", f"{path}: parameter {name} is larger than what the file holds of it")
         # Judged as float32, in which the model computes: a float64 weight may overflow there.
         if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
             raise InputError("weights", f"{path}: parameter {name} has NaN or infinite values")
     if metadata is not None and metadata.encoder is not None:
         tensors |= _left_out(path, metadata).load()
-    return WeightsFile(tensors, metadata, hashlib.sha256(data).hexdigest())
+    return WeightsFile(tensors, metadata, found)
+
+
+def _bytes(path: Path) -> bytes:
+    """Read a whole file, once: what is hashed is what is parsed."""
+    try:
+        # Asked first: opening a pipe would wait for whoever writes to it.
+        if not path.is_file():
+            path.stat()
+            raise InputError("weights", f"{path}: cannot be read (it is no ordinary file)")
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read() if size <= MOST_BYTES else b""
+    except OSError as error:
+        raise InputError("weights", f"{path}: cannot be read ({error.strerror})") from error
+    if size > MOST_BYTES:
+        raise InputError("weights", f"{path}: has {size} bytes, {MOST_BYTES} are allowed")
+    return data
 
 
 def inspect_weights(
@@ -173,6 +198,13 @@ def _parse_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], str 
 
 
 def _parse_torch(path: Path, data: bytes) -> tuple[dict[str, Tensor], None]:
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        try:
+            unpacked = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(data)).infolist())
+        except zipfile.BadZipFile as error:
+            raise InputError("weights", f"{path}: is a damaged archive") from error
+        if unpacked > MOST_BYTES:
+            raise InputError("weights", f"{path}: unpacks to {unpacked} bytes, {MOST_BYTES} are allowed")
     try:
         state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # torch.load raises whatever a corrupt file provokes.

@@ -7,6 +7,7 @@ import pytest
 
 from common.errors import InputError
 from scheduler.intake.dataset import find_clips
+from scheduler.intake.lists import MOST_BYTES, MOST_LINE
 from scheduler.intake.selection import Selection, select, usable
 
 
@@ -73,14 +74,34 @@ def test_a_list_starts_at_its_own_folder_and_keeps_missing_clips_with_their_prob
         ("A/notes.txt", "is no video"),
         ("link/x.avi", "leads out of"),
         ("A/./a.avi", "is already in line 1"),
+        ("a/A.AVI", "differs only in case from 'A/a.avi' in line 1"),
+        ("loop/x.avi", "leads out of"),
+        ("A/escape.avi", "leads out of"),
+        ("A/" + "x" * MOST_LINE + ".avi", f"has more than {MOST_LINE} characters"),
     ],
 )
 def test_odd_entries_are_refused_by_line(dataset, tmp_path, entry, problem):
     (dataset / "link").symlink_to(tmp_path)
+    (dataset / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "loop").symlink_to(dataset / "link")
+    (dataset / "A" / "escape.avi").symlink_to("/etc/passwd")
     path = listed(dataset, f"A/a.avi\n{entry}\n")
     with pytest.raises(InputError, match="line 2: ") as refused:
         find_clips(path)
     assert problem in refused.value.problem
+
+
+def test_lists_that_are_too_long_or_no_csv_are_refused(dataset):
+    long = dataset / "long.txt"
+    with long.open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    with pytest.raises(InputError, match=f"has more than {MOST_BYTES} bytes"):
+        find_clips(long)
+    with pytest.raises(InputError, match="line 2: has a label of more than 1000 characters"):
+        find_clips(listed(dataset, f"path,label\nA/a.avi,{'x' * 1001}\n", ".csv"))
+    quoted = "\n".join(["x" * 4000] * 40)
+    with pytest.raises(InputError, match=r"line \d+: is no CSV: field larger than field limit"):
+        find_clips(listed(dataset, f'path,label\nA/a.avi,"{quoted}"\n', ".csv"))
 
 
 def test_what_is_no_dataset_is_refused(dataset, tmp_path):

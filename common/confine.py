@@ -1,0 +1,21 @@
+"""Decides which files may be read: those that lie, links followed, in one of the configured data roots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def outside(path: Path, roots: Sequence[Path]) -> str | None:
+    """Say why a file may not be read; None where it may: it lies in a root, or there are no roots.
+
+    Links and ``..`` are followed in the path and in the roots. A file that is not there is judged by where it would be.
+    """
+    if not roots:
+        return None
+    try:
+        real = path.resolve()
+        inside = any(real.is_relative_to(root.resolve()) for root in roots)
+    except (OSError, RuntimeError, ValueError) as error:
+        return f"cannot be followed to a file ({type(error).__name__})"
+    return None if inside else "lies outside the data roots (FLOWCERT_DATA_ROOTS)"
