@@ -13,12 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from common.game import Point, Subtree
 from common.jobspec import JobSpec
+from common.program import program_digest
 from common.vocab import StopReason, TaskKind
 
 #: The one Celery task name; it never changes, so that workers of different ages never drop each other's messages.
 TASK_NAME = "flowcert.work"
 #: Version of the claim and result documents below.
-PROTOCOL = 3
+PROTOCOL = 4
 #: The one Celery queue.
 QUEUE = "flowcert"
 
@@ -173,6 +174,9 @@ class WorkerInfo(_Document):
     pid: int
     device: str
     versions: dict[str, Any]
+    program: str = Field(
+        default_factory=program_digest, description="common.program: a worker of another version is given no task"
+    )
 
 
 class BeatReply(_Document):
@@ -180,6 +184,8 @@ class BeatReply(_Document):
 
     wanted: bool = Field(description="False when the task was cancelled, re-issued or finished by another worker")
     upper: int | None = Field(description="the clip's incumbent upper bound, a cost")
+    current: bool = Field(default=True, description="False when the database is set up for another version")
+    waiting: int | None = Field(default=None, description="to an idle worker: a task whose message nobody answered")
 
 
 def coordinate_sizes(region_sizes: list[list[tuple[int, int]]]) -> tuple[int, ...]:

@@ -11,19 +11,19 @@ from common.errors import FlowcertError, InputError
 from common.settings import Settings
 from common.store.engine import open_engine
 from common.telemetry import configure_logs
-from migrations.schema import require_head
+from migrations.schema import require_program
 from scheduler.loop import lead, stop_on_signals
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; exit 2 with one line when the environment or the schema is wrong."""
+    """Run until SIGTERM or SIGINT; exit 2 with one line when the environment, the schema or the version is wrong."""
     settings = Settings()
     configure_logs(as_json=settings.log_json, level=settings.log_level)
     try:
         if not settings.database_url or not settings.broker_url:
             raise InputError("FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", "set both, or use: flowcert scheduler")
         engine = open_engine(settings.database_url)
-        require_head(engine)
+        require_program(engine)
     except FlowcertError as error:
         structlog.get_logger().error("refused_to_start", reason=str(error))
         return 2

@@ -34,17 +34,23 @@ def live_workers(session: Session, lease_seconds: float) -> int:
 
 
 def choose(session: Session, workers: int, window: int) -> list[int]:
-    """Mark as announced the ready tasks that fit the window, oldest first; returns their ids."""
+    """Mark as announced the ready tasks that fit the window, oldest first; returns their ids.
+
+    A task that was claimed before does not wait for room: what its worker leaves behind fills the window of the fewer
+    that are left. It had a place in the window once, so there are never more of these than that.
+    """
     recent = Task.announced_at > func.now() - timedelta(seconds=ANNOUNCE_AGAIN_SECONDS)
     outstanding = session.scalar(
         select(func.count()).where(
             or_(Task.state == TaskState.LEASED, (Task.state == TaskState.READY) & recent.is_(True))
         )
     )
-    room = workers * window - (outstanding or 0)
-    if room <= 0:
+    waits = (Task.state == TaskState.READY) & recent.is_not(True)
+    again = session.scalar(select(func.count()).where(waits, Task.attempt > 0)) or 0
+    room = max(workers * window - (outstanding or 0), again)
+    if room == 0:
         return []
-    chosen = select(Task.id).where(Task.state == TaskState.READY, recent.is_not(True)).order_by(Task.id).limit(room)
+    chosen = select(Task.id).where(waits).order_by(Task.attempt == 0, Task.id).limit(room)
     ids = session.scalars(
         update(Task).where(Task.id.in_(chosen.scalar_subquery())).values(announced_at=func.now()).returning(Task.id)
     )

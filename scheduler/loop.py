@@ -35,7 +35,7 @@ def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
     """Run one round; each step is one transaction, and any of them may be repeated after a crash."""
     with Session(engine, autoflush=False) as session, session.begin():
         hold_truth(session)
-        reap(session, settings.max_attempts)
+        reap(session, settings.max_attempts, settings.lease_seconds)
     merged = BATCH
     while merged == BATCH:
         with Session(engine, autoflush=False) as session, session.begin():

@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from common.errors import InputError
+from common.errors import HostError, InputError
 from worker.models.registry import SHIPPED_ENCODERS, ShippedEncoder, implied_args
 
 _METADATA_KEY: Final = "flowcert"
@@ -59,18 +59,23 @@ class WeightsFile:
     sha256: str
 
 
-def read_weights(path: Path) -> WeightsFile:
+def read_weights(path: Path, pinned: str | None = None) -> WeightsFile:
     """Read a ``.safetensors`` file, or a ``.pt``/``.pth`` state dict without unpickling any code.
 
-    A shipped encoder that the file leaves out is put in. Raises InputError, one line that names the file, when it is
-    missing, of another type, corrupt, no state dict, holds NaN or infinity, or leaves out an encoder not known here.
+    A shipped encoder that the file leaves out is put in. Raises HostError when the file is missing, or its SHA-256 is
+    not the ``pinned`` one where that is given; InputError when it is of another type, corrupt, no state dict, holds NaN
+    or infinity, or leaves out an encoder not known here. The message is one line that names the file.
     """
     if path.suffix not in (".safetensors", *_TORCH_SUFFIXES):
         raise InputError("weights", f"{path}: must be a .safetensors file, or a .pt/.pth state dict")
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError("weights", f"{path}: cannot be read ({error.strerror})") from error
+        raise HostError("weights", f"{path}: cannot be read ({error.strerror})") from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    if pinned not in (None, sha256):
+        # Before it is parsed: what is wrong with another file's content is not this job's fault.
+        raise HostError("weights", f"{path}: has SHA-256 {sha256}, but the job was submitted with {pinned}")
     tensors, text = _parse_torch(path, data) if path.suffix in _TORCH_SUFFIXES else _parse_safetensors(path, data)
     metadata = None if text is None else _parse_metadata(path, text)
     for name, tensor in tensors.items():
@@ -79,7 +84,7 @@ def read_weights(path: Path) -> WeightsFile:
             raise InputError("weights", f"{path}: parameter {name} has NaN or infinite values")
     if metadata is not None and metadata.encoder is not None:
         tensors |= _left_out(path, metadata).load()
-    return WeightsFile(tensors, metadata, hashlib.sha256(data).hexdigest())
+    return WeightsFile(tensors, metadata, sha256)
 
 
 def inspect_weights(
