@@ -28,12 +28,12 @@ UNION ALL SELECT 'points of clip ' || v.id FROM videos v WHERE v.points_explored
     SELECT coalesce(sum((r.payload ->> 'explored')::bigint), 0) FROM results r JOIN tasks t ON t.id = r.task_id
     WHERE t.video_id = v.id AND t.kind = 'explore' AND t.state = 'merged')
 """
-#: Tasks announced or running now, and workers that lived at any time of the last three leases.
+#: Tasks announced or running now, and workers that were alive when any of them was announced.
 _WINDOW = """
 SELECT (SELECT count(*) FROM tasks WHERE state = 'leased' OR
             (state = 'ready' AND announced_at > now() - interval '20 s')) AS outstanding,
     (SELECT count(*) FROM tasks WHERE state = 'ready' AND attempt > 0) AS again,
-    (SELECT count(*) FROM workers WHERE seen_at > now() - make_interval(secs => 3 * :lease)) AS workers
+    (SELECT count(*) FROM workers WHERE seen_at > now() - make_interval(secs => 20 + 2 * :lease)) AS workers
 """
 
 

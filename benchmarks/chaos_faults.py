@@ -12,7 +12,7 @@ from random import Random
 
 from sqlalchemy.exc import DBAPIError
 
-from benchmarks.chaos_fleet import Fleet
+from benchmarks.chaos_fleet import Fleet, Member
 from common.celery_app import make_app
 from common.store.engine import open_worker_engine
 from common.wire import PROTOCOL, QUEUE, TASK_NAME, Attacked, WorkerInfo
@@ -25,14 +25,18 @@ Fault = Callable[[Fleet, Random], int | None]
 def kill_worker(fleet: Fleet, dice: Random) -> int | None:
     """Kill -9 a worker with its child."""
     member = dice.choice(fleet.of("worker"))
-    child = fleet.child(member)
+    child = _at_work(fleet, member)
     fleet.kill(member)
     return child
 
 
 def kill_child(fleet: Fleet, dice: Random) -> int | None:
     """Kill -9 the child that computes, as the kernel does when memory runs out."""
-    return _signal_child(fleet, dice, signal.SIGKILL)
+    child = _at_work(fleet, dice.choice(fleet.of("worker")))
+    if child is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    return child
 
 
 def stop_worker(fleet: Fleet, dice: Random) -> int | None:
@@ -174,20 +178,28 @@ def _ghost(fleet: Fleet, name: str) -> _Ghost:
     return ghost
 
 
-def _signal_child(fleet: Fleet, dice: Random, number: signal.Signals) -> int | None:
-    child = fleet.child(dice.choice(fleet.of("worker")))
-    if child is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, number)
-    return child
+def _at_work(fleet: Fleet, member: Member) -> int | None:
+    """The child of a worker, as soon as it has a task; whatever it does when it gets none for a while."""
+    leased = (
+        "SELECT FROM tasks t JOIN workers w ON w.id = t.worker_id"
+        " WHERE t.state = 'leased' AND (w.info ->> 'pid')::int = :pid"
+    )
+    limit = time.monotonic() + 3
+    while True:
+        child = fleet.child(member)
+        if time.monotonic() > limit or (child is not None and fleet.rows(leased, pid=child)):
+            return child
+        time.sleep(0.02)
 
 
 def _pause_child(fleet: Fleet, dice: Random, seconds: float) -> None:
-    child = _signal_child(fleet, dice, signal.SIGSTOP)
-    time.sleep(seconds)
-    if child is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGCONT)
+    child = _at_work(fleet, dice.choice(fleet.of("worker")))
+    if child is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(child, signal.SIGCONT)
 
 
 def _restart_broker(fleet: Fleet, dice: Random, *, keeping: bool) -> None:
