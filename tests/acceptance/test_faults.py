@@ -191,3 +191,17 @@ def test_a_worker_told_to_stop_hands_in_what_it_has(crew: Crew, games: list[Tiny
     crew.start("worker")
     check_everything(crew, jobs)
     assert {row.outcome for row in crew.rows("SELECT outcome FROM attempts")} == {"returned"}
+
+
+def test_a_worker_that_hangs_beyond_its_lease_comes_too_late(crew: Crew, games: list[TinyGame]) -> None:
+    jobs = begin(crew, games)
+    crew.start("scheduler")
+    hanging = child_of(crew, crew.start("worker").pid)
+    task, attempt = freeze(crew, hanging)
+    crew.start("worker")
+    crew.wait("another to do it", lambda: crew.rows(f"SELECT FROM results WHERE task_id = {task}"))
+    os.kill(hanging, signal.SIGCONT)
+    check_everything(crew, jobs)
+    crew.wait("its late result", lambda: "late" in attempts_of(crew, task))
+    outcomes = attempts_of(crew, task)
+    assert (outcomes[attempt - 1], outcomes.count("returned")) == ("late", 1)
