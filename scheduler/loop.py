@@ -29,6 +29,8 @@ from scheduler.reap import reap
 log = structlog.get_logger()
 #: Key of the session advisory lock whose holder leads; any constant does.
 _LEADER_LOCK = 0x6C656164
+#: A leader that is silent for so long beyond its pause, in seconds, loses its lock: it hangs, and another may lead.
+_SILENCE_SECONDS = 60
 
 
 def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
@@ -133,6 +135,7 @@ def _rounds(
     engine: Engine, app: Celery, settings: Settings, pace: Pace, lock: Connection, stop: threading.Event
 ) -> None:
     listen(lock)
+    lock.execute(text(f"SET idle_session_timeout = '{_SILENCE_SECONDS + settings.tick_seconds}s'"))
     while not stop.is_set():
         # The lock lives in this session: when the session is gone, another scheduler may lead already.
         lock.execute(text("SELECT 1"))

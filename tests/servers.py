@@ -31,7 +31,7 @@ class OwnServers:
         self._valkey: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        make_run_dir(self._run_dir)
+        self.make_run_dir()
         lock = self._lock("postgres")
         servers.make_cluster(self._binaries, self._layout, lock)
         close_lock(lock)
@@ -43,6 +43,10 @@ class OwnServers:
     def __exit__(self, *_: object) -> None:
         self.stop_broker(signal.SIGKILL)
         self.stop_postgres(signal.SIGQUIT)
+
+    def make_run_dir(self) -> None:
+        """Make the folder of the sockets; for a test that needs one of the servers only."""
+        make_run_dir(self._run_dir)
 
     def start_postgres(self) -> None:
         """Start PostgreSQL and wait until it answers; it recovers first from whatever end it had."""
@@ -81,6 +85,11 @@ class OwnServers:
         if self._valkey is not None:
             self._valkey.send_signal(how)
             self._valkey.wait(30)
+
+    def signal_broker(self, number: signal.Signals) -> None:
+        """Send Valkey a signal, and do not wait."""
+        if self._valkey is not None:
+            self._valkey.send_signal(number)
 
     def broker(self) -> redis.Redis:
         """A client of the broker."""
