@@ -7,7 +7,7 @@ import sys
 import structlog
 
 from common.celery_app import make_app
-from common.errors import FlowcertError, InputError
+from common.errors import FlowcertError, InputError, SchemaError
 from common.settings import Settings
 from common.store.engine import open_engine
 from common.telemetry import configure_logs
@@ -27,7 +27,12 @@ def main() -> int:
     except FlowcertError as error:
         structlog.get_logger().error("refused_to_start", reason=str(error))
         return 2
-    lead(engine, make_app(settings.broker_url, task_seconds=settings.task_seconds), settings, stop_on_signals())
+    app = make_app(settings.broker_url, task_seconds=settings.task_seconds)
+    try:
+        lead(engine, app, settings, stop_on_signals())
+    except SchemaError as error:
+        structlog.get_logger().error("refused_to_go_on", reason=str(error))
+        return 2
     return 0
 
 

@@ -72,7 +72,7 @@ class Child:
             self._heart.start()
         else:
             # Forked later than its parent started, this process has read newer files than its parent did.
-            self._give_notice()
+            self._give_notice("the program's files have changed since this worker was started; start it again")
 
     def receive(self, protocol: int, task: int) -> None:
         """Answer one message: claim its task, unless the message is stale or of another version, and do it."""
@@ -103,10 +103,10 @@ class Child:
 
         threading.Thread(target=run, name="unasked", daemon=True).start()
 
-    def _give_notice(self) -> None:
-        """Have the parent end this worker, since the database is set up for another version."""
+    def _give_notice(self, reason: str = "the database is set up for another version of the program") -> None:
+        """Have the parent end this worker, which is of another version than it must be."""
         if not self._outdated.is_set():
-            log.error("refused_to_go_on", reason="the database is set up for another version of the program")
+            log.error("refused_to_go_on", reason=reason)
             self._outdated.set()
             os.kill(os.getppid(), signal.SIGTERM)
 

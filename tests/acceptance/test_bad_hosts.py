@@ -137,26 +137,35 @@ def test_a_worker_of_another_version_does_not_start_and_ends_at_an_upgrade(
     other = tmp_path / "other"
     for package in ("common", "worker", "migrations"):
         shutil.copytree(ROOT / package, other / package)
+    edited = crew.start("worker", cwd=other)
+    child = child_of(crew, edited.pid)
     with (other / "worker" / "judge.py").open("a", encoding="utf-8") as source:
         source.write("# Another rounding.\n")
+    # A new child reads the new sources, and its parent has the old ones.
+    os.kill(child, signal.SIGKILL)
+    assert edited.wait(120) == 2
+    assert "files have changed since this worker was started" in crew.logs()
     stranger = crew.start("worker", cwd=other)
-    assert stranger.wait(60) == 2
-    crew.forget(stranger)
+    assert stranger.wait(120) == 2
     assert "is set up for version" in crew.logs()
     assert "run: flowcert db upgrade" in crew.logs()
+    for process in (edited, stranger):
+        crew.forget(process)
 
-    crew.start("scheduler")
-    worker = crew.start("worker")
+    scheduler, worker = crew.start("scheduler"), crew.start("worker")
     child_of(crew, worker.pid)
     with crew.engine.begin() as connection:
         (own,) = connection.scalars(sa.text("SELECT program FROM schema_objects"))
         connection.execute(sa.text("UPDATE schema_objects SET program = 'of another version'"))
     job = begin(crew, game)
-    assert worker.wait(60) == 2
+    assert worker.wait(120) == 2
+    assert scheduler.wait(120) == 2
     assert not crew.rows("SELECT FROM attempts")
     with crew.engine.begin() as connection:
         connection.execute(sa.text("UPDATE schema_objects SET program = :own"), {"own": own})
-    crew.forget(worker)
+    for process in (scheduler, worker):
+        crew.forget(process)
+    crew.start("scheduler")
     crew.start("worker")
     crew.wait_until_done(240)
     check_clip(crew.engine, job, game.truth)
