@@ -47,6 +47,9 @@ def make_app(broker_url: str | SecretStr, *, task_seconds: float) -> Celery:
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
             "socket_keepalive": True,
+            # A broker that hangs must not hang the scheduler; a worker's own reads end after a second anyway.
+            "socket_connect_timeout": 5,
+            "socket_timeout": 10,
             "health_check_interval": 25,
         },
     )

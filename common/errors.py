@@ -4,7 +4,8 @@
 
     FlowcertError                  anything we raise on purpose; its text is one line a user can act on
     ├── InputError                 the user's file, field or option is wrong
-    │   └── ClipError              one clip of a job is unusable; the job's other clips go on
+    │   ├── ClipError              one clip of a job is unusable; the job's other clips go on
+    │   └── HostError              a file on this host is not the job's; another host may have the right one
     ├── NumericalError             NaN or infinity where a number was needed; never a verdict
     ├── SchemaError                the database is not at the schema this program needs
     ├── ServerError                an embedded server could not be started or reached
@@ -37,6 +38,10 @@ class InputError(FlowcertError):
 
 class ClipError(InputError):
     """One clip cannot be used; the job's other clips go on."""
+
+
+class HostError(InputError):
+    """A file on this host is missing or not the one the job was submitted with; another host may have the right one."""
 
 
 class NumericalError(FlowcertError):

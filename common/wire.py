@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from common.game import Point, Subtree
 from common.jobspec import JobSpec
+from common.program import program_digest
 from common.vocab import StopReason, TaskKind
 
 #: The one Celery task name; it never changes, so that workers of different ages never drop each other's messages.
@@ -202,6 +203,10 @@ class WorkerInfo(_Document):
     pid: Count
     device: Name
     versions: dict[str, Any] = Field(max_length=100)
+    program: str = Field(
+        default_factory=program_digest, max_length=200,
+        description="common.program: a worker of another version is given no task",
+    )  # fmt: skip
 
 
 class BeatReply(_Document):
@@ -210,6 +215,8 @@ class BeatReply(_Document):
     wanted: bool = Field(description="False when the task was cancelled, re-issued or finished by another worker")
     recalled: bool = Field(description="True when the task is to be handed in with what it has so far")
     upper: int | None = Field(description="the clip's incumbent upper bound, a cost")
+    current: bool = Field(default=True, description="False when the database is set up for another version")
+    waiting: int | None = Field(default=None, description="to an idle worker: a task whose message nobody answered")
 
 
 def coordinate_sizes(region_sizes: list[list[tuple[int, int]]]) -> tuple[int, ...]:

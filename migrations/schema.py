@@ -1,7 +1,8 @@
 """Decides whether a database is at head, and brings it there: tables by Alembic, then views and functions anew.
 
 Views and functions have no history of their own: each upgrade drops the views, runs the revisions, and installs the
-current files of ``functions/`` and ``views/``. A digest of those files is kept in ``schema_objects``.
+current files of ``functions/`` and ``views/``. A digest of those files is kept in ``schema_objects``, and beside it the
+version of the program whose workers may claim tasks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from common.errors import SchemaError, ServerError
+from common.program import program_digest
 from common.store.engine import shown
 
 _HERE = Path(__file__).parent
@@ -50,18 +52,26 @@ def objects_digest() -> str:
     return digest.hexdigest()
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the database to head; safe to run twice and from several processes at once."""
+def upgrade(engine: Engine, *, program: bool = True) -> None:
+    """Bring the database to head; safe to run twice and from several processes at once.
+
+    With ``program`` the database is also set up for this version's workers, so that those of any other may claim
+    nothing more. Without, only when the schema is not at head: a command that merely looks stops nobody at work.
+    """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
         try:
-            _upgrade_locked(engine)
+            _upgrade_locked(engine, program=program)
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
 
 
-def _upgrade_locked(engine: Engine) -> None:
+def _upgrade_locked(engine: Engine, *, program: bool) -> None:
     if problem_of(engine) is None:
+        if program:
+            with engine.begin() as connection:
+                statement = text("UPDATE schema_objects SET program = :program WHERE program <> :program")
+                connection.execute(statement, {"program": program_digest()})
         return
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL lock_timeout = '10s'"))
@@ -72,7 +82,10 @@ def _upgrade_locked(engine: Engine) -> None:
             # Without parameters the driver leaves colons and percent signs of the file alone.
             connection.execution_options(no_parameters=True).exec_driver_sql(path.read_text())
         connection.execute(text("DELETE FROM schema_objects"))
-        connection.execute(text("INSERT INTO schema_objects VALUES (:digest)"), {"digest": objects_digest()})
+        connection.execute(
+            text("INSERT INTO schema_objects (digest, program) VALUES (:digest, :program)"),
+            {"digest": objects_digest(), "program": program_digest()},
+        )
 
 
 def problem_of(engine: Engine) -> str | None:
@@ -99,3 +112,15 @@ def require_head(engine: Engine) -> None:
         raise ServerError(f"database: cannot connect to {shown(engine.url)}: {first_line}") from error
     if problem is not None:
         raise SchemaError(f"database: {problem}; {_REMEDY}")
+
+
+def require_program(engine: Engine) -> None:
+    """Raise what ``require_head`` raises, and SchemaError when the database is set up for another version's workers."""
+    require_head(engine)
+    with engine.connect() as connection:
+        known, own = connection.execute(text("SELECT program FROM schema_objects")).scalar_one(), program_digest()
+    if known != own:
+        raise SchemaError(
+            f"database: is set up for version {known[:12]} of the program, and this is {own[:12]}, whose arithmetic may"
+            f" differ; install that version here, or to change over, {_REMEDY}"
+        )

@@ -8,18 +8,18 @@ import structlog
 
 from common.broker import check_broker
 from common.celery_app import make_app
-from common.errors import FlowcertError, InputError
+from common.errors import FlowcertError, InputError, SchemaError
 from common.settings import read_settings
 from common.store.engine import open_engine
 from common.telemetry import configure_logs
-from migrations.schema import require_head
+from migrations.schema import require_program
 from scheduler.loop import lead, stop_on_signals
 
 log = structlog.get_logger()
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; exit 2 with one line when the environment, the schema or the broker is wrong."""
+    """Run until SIGTERM or SIGINT; exit 2 with one line when environment, schema, version or broker are wrong."""
     # Until the settings say how logs are wanted: that they are wrong has to be said, too.
     configure_logs(as_json=False, level="INFO")
     try:
@@ -28,12 +28,17 @@ def main() -> int:
         if not settings.database_url or not settings.broker_url:
             raise InputError("FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", "set both, or use: flowcert scheduler")
         engine = open_engine(settings.database_url)
-        require_head(engine)
+        require_program(engine)
         check_broker(settings.broker_url, lambda text: log.warning("broker", problem=text), must_answer=False)
     except FlowcertError as error:
         structlog.get_logger().error("refused_to_start", reason=str(error))
         return 2
-    lead(engine, make_app(settings.broker_url, task_seconds=settings.task_seconds), settings, stop_on_signals())
+    app = make_app(settings.broker_url, task_seconds=settings.task_seconds)
+    try:
+        lead(engine, app, settings, stop_on_signals())
+    except SchemaError as error:
+        structlog.get_logger().error("refused_to_go_on", reason=str(error))
+        return 2
     return 0
 
 

@@ -42,7 +42,8 @@ def choose(session: Session, workers: int, window: int, shares: Shares) -> list[
 
     Jobs of the highest priority come first, those of equal priority by their shares, and of each job the oldest tasks.
     Where the window is full of tasks of lower priority, they lose their places: a message is a doorbell, so that theirs
-    bring workers to the others.
+    bring workers to the others. A task that was claimed before does not wait for room: what its worker leaves behind
+    fills the window of the fewer that are left. It had a place in the window once, so there are never more of these.
     """
     priorities = {row.id: row.priority for row in session.execute(_RUNNING)}
     shares.admit(priorities)
@@ -52,9 +53,10 @@ def choose(session: Session, workers: int, window: int, shares: Shares) -> list[
     announced = session.execute(select(Task.id, Task.job_id).where(ready, recent.is_(True)).order_by(Task.id)).all()
     places = max(workers * window - len(leased), 0)
     waiting = _waiting(session, places, recent)
-    under_way = Counter([*leased, *(task.job_id for task in announced)])
+    again = session.execute(select(Task.id, Task.job_id).where(ready, recent.is_not(True), Task.attempt > 0)).all()
+    under_way = Counter([*leased, *(task.job_id for task in (*announced, *again))])
     turns = shares.turns({job_id: under_way[job_id] for job_id in priorities})
-    chosen: list[int] = []
+    chosen = [task.id for task in again]
     while len(chosen) < places - len(announced) and (job_id := turns.next()) is not None:
         if waiting.get(job_id):
             chosen.append(waiting[job_id].popleft())
@@ -75,7 +77,7 @@ def _waiting(session: Session, most: int, recent: ColumnElement[bool]) -> dict[i
     """Ready tasks of each running job that are to be announced, oldest first, ``most`` of each at most."""
     oldest = (
         select(Task.id)
-        .where(Task.job_id == Job.id, Task.state == TaskState.READY, recent.is_not(True))
+        .where(Task.job_id == Job.id, Task.state == TaskState.READY, recent.is_not(True), Task.attempt == 0)
         .order_by(Task.id)
         .limit(most)
         .lateral()

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Engine, exists, func, text, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
+from common.errors import SchemaError
+from common.program import program_digest
 from common.settings import Settings
 from common.store.tables import Job, Video
 from common.vocab import JobStatus
@@ -25,13 +27,15 @@ from scheduler.reap import reap
 log = structlog.get_logger()
 #: Key of the session advisory lock whose holder leads; any constant does.
 _LEADER_LOCK = 0x6C656164
+#: A leader that is silent for so long beyond its pause, in seconds, loses its lock: it hangs, and another may lead.
+_SILENCE_SECONDS = 60
 
 
 def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
     """Run one round; each step is one transaction, and any of them may be repeated after a crash."""
     with Session(engine, autoflush=False) as session, session.begin():
         hold_truth(session)
-        reap(session, settings.max_attempts)
+        reap(session, settings.max_attempts, settings.lease_seconds)
         start_clocks(session)
     merged = BATCH
     while merged == BATCH:
@@ -61,14 +65,17 @@ def _finish_jobs(session: Session) -> None:
 
 
 def lead(engine: Engine, app: Celery, settings: Settings, stop: threading.Event) -> None:
-    """Hold the leader lock and run rounds until ``stop`` is set; a database that goes away is waited for."""
-    pace = Pace(settings.task_seconds)
+    """Hold the leader lock and run rounds until ``stop`` is set; a database that goes away is waited for.
+
+    Raises SchemaError when the database is set up for another version of the program meanwhile.
+    """
+    pace, program = Pace(settings.task_seconds), program_digest()
     while not stop.is_set():
         try:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
                 if _is_leader(lock):
                     log.info("leading")
-                    _rounds(engine, app, settings, pace, lock, stop)
+                    _rounds(engine, app, settings, pace, lock, stop, program)
                     lock.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LEADER_LOCK})
         except (InterfaceError, OperationalError) as error:
             log.warning("database_unreachable", reason=str(error.orig).strip().splitlines()[0])
@@ -80,12 +87,14 @@ def _is_leader(lock: Connection) -> bool:
 
 
 def _rounds(
-    engine: Engine, app: Celery, settings: Settings, pace: Pace, lock: Connection, stop: threading.Event
+    engine: Engine, app: Celery, settings: Settings, pace: Pace, lock: Connection, stop: threading.Event, program: str
 ) -> None:
     listen(lock)
+    lock.execute(text(f"SET idle_session_timeout = '{_SILENCE_SECONDS + settings.tick_seconds}s'"))
     while not stop.is_set():
         # The lock lives in this session: when the session is gone, another scheduler may lead already.
-        lock.execute(text("SELECT 1"))
+        if lock.execute(text("SELECT program FROM schema_objects")).scalar() != program:
+            raise SchemaError("the database is set up for another version of the program; start that one")
         tick(engine, app, settings, pace)
         await_work(lock, stop, settings.tick_seconds)
 

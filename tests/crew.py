@@ -14,6 +14,9 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from tests.harness import check_clip
+from tests.tiny import TinyGame
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -34,15 +37,19 @@ class Crew:
         for process in self._processes:
             self.kill(process)
 
-    def start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start ``python -m scheduler`` or ``python -m worker``, or any other module with arguments."""
+    def start(self, module: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen[bytes]:
+        """Start ``python -m scheduler`` or ``python -m worker``, of the sources in ``cwd``."""
         with (self.folder / f"{module}{len(self._processes)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments], env=self._environment, cwd=ROOT,
+                [sys.executable, "-m", module, *map(str, arguments)], env=self._environment, cwd=cwd,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._processes.append(process)
         return process
+
+    def forget(self, process: subprocess.Popen[bytes]) -> None:
+        """Expect nothing of a process any more: it refused to go on, as it was to."""
+        self._processes.remove(process)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill -9 a process with all it has started."""
@@ -70,3 +77,47 @@ class Crew:
     def wait_until_done(self, seconds: float = 90.0) -> None:
         """Wait until no job is running."""
         self.wait("the jobs' end", lambda: not self.rows("SELECT 1 FROM jobs WHERE status = 'running'"), seconds)
+
+
+def child_of(crew: Crew, parent: int) -> int:
+    """Process id of the worker child that works for a parent, once it has shown itself."""
+    found: list[int] = []
+
+    def known() -> bool:
+        pids = {row.pid for row in crew.rows("SELECT (info ->> 'pid')::int AS pid FROM workers")}
+        found.extend(pid for pid in pids if parent_of(pid) == parent)
+        return bool(found)
+
+    crew.wait(f"the child of {parent}", known)
+    return found[0]
+
+
+def parent_of(pid: int) -> int | None:
+    """Parent of a living process; None when there is none (any more)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return None
+    return None if fields[0] == "Z" else int(fields[1])
+
+
+def check_everything(crew: Crew, games: dict[int, TinyGame], seconds: float = 240.0) -> None:
+    """Wait for the end; then the bounds are those of brute force, and the rows tell one whole story."""
+    crew.wait_until_done(seconds)
+    for job, game in games.items():
+        check_clip(crew.engine, job, game.truth)
+    assert crew.rows("SELECT state FROM tasks WHERE finished_at IS NULL OR state = 'failed'") == []
+    # Every merged task has its one result, and every result is one attempt's that says so.
+    assert crew.rows("SELECT t.id FROM tasks t WHERE state = 'merged' AND NOT EXISTS"
+                     " (SELECT FROM results r WHERE r.task_id = t.id)") == []  # fmt: skip
+    results = crew.rows("SELECT count(*) AS many, count(DISTINCT task_id) AS tasks FROM results")[0]
+    returned = crew.rows("SELECT count(*) AS many FROM attempts WHERE outcome = 'returned'")[0]
+    assert results.many == results.tasks == returned.many
+    explored = crew.rows(
+        "SELECT sum((r.payload ->> 'explored')::int) AS sum FROM results r JOIN tasks t ON t.id = r.task_id"
+        " WHERE t.kind = 'explore' AND t.state = 'merged'"
+    )[0]
+    assert explored.sum == crew.rows("SELECT sum(points_explored) AS sum FROM videos")[0].sum
+    # No two subtrees of the last frontier stand for the same points.
+    assert crew.rows("SELECT video_id FROM subtrees WHERE NOT split"
+                     " GROUP BY video_id, prefix, first, last, floor HAVING count(*) > 1") == []  # fmt: skip

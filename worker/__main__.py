@@ -19,17 +19,18 @@ from pydantic import SecretStr
 from common.broker import check_broker
 from common.celery_app import make_app
 from common.errors import FlowcertError, InputError
+from common.program import program_digest
 from common.settings import Settings, read_settings
 from common.store.engine import open_worker_engine
 from common.telemetry import configure_logs
 from common.wire import TASK_NAME
-from migrations.schema import require_head
+from migrations.schema import require_program
 
 log = structlog.get_logger()
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; exit 2 with one line when the environment, the schema or the broker is wrong."""
+    """Run until SIGTERM or SIGINT; exit 2 with one line when environment, schema, version or broker are wrong."""
     # Until the settings say how logs are wanted: that they are wrong has to be said, too.
     configure_logs(as_json=False, level="INFO")
     try:
@@ -38,26 +39,32 @@ def main() -> int:
         if not settings.database_url or not settings.broker_url:
             raise InputError("FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", "set both, or use: flowcert worker")
         engine = open_worker_engine(settings.database_url)
-        require_head(engine)
+        require_program(engine)
         engine.dispose()
         check_broker(settings.broker_url, lambda text: log.warning("broker", problem=text), must_answer=False)
     except FlowcertError as error:
         structlog.get_logger().error("refused_to_start", reason=str(error))
         return 2
-    _serve(settings, settings.broker_url)
-    return 0
+    return _serve(settings, settings.broker_url)
 
 
-def _serve(settings: Settings, broker_url: SecretStr) -> None:
+def _serve(settings: Settings, broker_url: SecretStr) -> int:
+    """Work until told to stop; returns 0, or 2 when another version of the program took over meanwhile."""
     app = make_app(broker_url, task_seconds=settings.task_seconds)
-    stopping = multiprocessing.get_context("fork").Event()
+    program = program_digest()
+    stopping, outdated = (multiprocessing.get_context("fork").Event() for _ in range(2))
     child: list[Any] = []
 
     @signals.worker_process_init.connect(weak=False)
     def begin(**_: object) -> None:
-        from worker.child import Child
+        from worker.child import Child, Parent
 
-        child.append(Child(settings, stopping))
+        child.append(Child(settings, Parent(program, stopping, outdated)))
+
+    @signals.worker_process_shutdown.connect(weak=False)
+    def finish(**_: object) -> None:
+        for one in child:
+            one.finish()
 
     @signals.worker_shutting_down.connect(weak=False)
     def stop(**_: object) -> None:
@@ -73,6 +80,7 @@ def _serve(settings: Settings, broker_url: SecretStr) -> None:
         hostname=f"worker-{os.getpid()}@%h", loglevel=settings.log_level, optimization="fair",
         without_gossip=True, without_mingle=True, without_heartbeat=True, quiet=True,
     ).start()  # fmt: skip
+    return 2 if outdated.is_set() else 0
 
 
 if __name__ == "__main__":

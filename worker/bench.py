@@ -43,8 +43,13 @@ class Workbench:
         self._clips: OrderedDict[tuple[str, str], PreparedClip] = OrderedDict()
         self._judges: OrderedDict[tuple[str, str], Judge] = OrderedDict()
 
+    def forget(self) -> None:
+        """Put everything away: its memory is needed."""
+        for shelf in (self._models, self._clips, self._judges):
+            shelf.clear()
+
     def model(self, spec: ModelSpec) -> LoadedModel:
-        """The job's model, loaded once; raises InputError when it is not the pinned one."""
+        """The job's model, loaded once; raises HostError when this host has not the pinned one."""
 
         def load() -> LoadedModel:
             loaded = load_model(spec, self.device)

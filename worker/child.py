@@ -6,8 +6,10 @@ import ctypes
 import os
 import signal
 import socket
+import threading
 import time
 import uuid
+from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from typing import Any
 
@@ -15,7 +17,7 @@ import cv2
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from common.errors import DeviceMemoryError, FlowcertError
+from common.errors import DeviceMemoryError, FlowcertError, HostError
 from common.settings import Settings
 from common.store.engine import open_worker_engine
 from common.vocab import StopReason
@@ -25,24 +27,37 @@ from worker.heart import Heart
 from worker.models.lstm_kernel import compile_kernels
 from worker.numerics import configure_numerics, numerics_report, require_full_float32
 from worker.permission import refusal
-from worker.store import WorkerStore
+from worker.store import WorkerStore, first_line
 from worker.work import carry_out
 
 log = structlog.get_logger()
 _PR_SET_PDEATHSIG = 1
 
 
+@dataclass(frozen=True)
+class Parent:
+    """What a child and its parent know of each other."""
+
+    program: str  #: version of the program that the parent runs
+    stopping: Event  #: set by the parent: append what is proved, and end
+    outdated: Event  #: set by the child: the parent is to end with the status of one that refuses to start
+
+
 class Child:
     """One worker process: claims tasks, beats, carries them out and appends what they found."""
 
-    def __init__(self, settings: Settings, stopping: Event) -> None:
+    def __init__(self, settings: Settings, parent: Parent) -> None:
         if settings.database_url is None:
             raise ValueError("a worker needs a database URL")
         _die_with_parent()
         configure_numerics(settings.threads)
         compile_kernels()
         self._settings = settings
-        self._stopping = stopping
+        self._stopping, self._outdated = parent.stopping, parent.outdated
+        #: Held by the one task at work: a message and the heart may both bring one.
+        self._busy = threading.Lock()
+        self._refused = False
+        self._pause_seconds = settings.beat_seconds
         self._bench = Workbench(settings)
         if os.environ.get("CUDA_VISIBLE_DEVICES") and self._bench.device.type == "cpu":
             log.warning("gpu_not_used", pinned=os.environ["CUDA_VISIBLE_DEVICES"], reason="torch finds no usable GPU")
@@ -50,21 +65,75 @@ class Child:
         self._info = WorkerInfo(
             host=socket.gethostname(), pid=os.getpid(), device=str(self._bench.device), versions=_versions()
         )
-        self._store = WorkerStore(open_worker_engine(settings.database_url), worker, settings.lease_seconds)
-        self._heart = Heart(self._store, lambda: self._info, settings.beat_seconds, settings.lease_seconds)
+        engine = open_worker_engine(settings.database_url)
+        self._store = WorkerStore(engine, worker, settings.lease_seconds, self._stopping.is_set)
+        self._heart = Heart(
+            self._store, lambda: self._info, outdated=self._give_notice, waiting=self._go_unasked,
+            beat_seconds=settings.beat_seconds, lease_seconds=settings.lease_seconds,
+        )  # fmt: skip
         structlog.contextvars.bind_contextvars(worker=worker)
-        self._heart.start()
+        if self._info.program == parent.program:
+            self._heart.start()
+        else:
+            # Forked later than its parent started, this process has read newer files than its parent did.
+            self._give_notice("the program's files have changed since this worker was started; start it again")
 
     def receive(self, protocol: int, task: int) -> None:
         """Answer one message: claim its task, unless the message is stale or of another version, and do it."""
         if protocol != PROTOCOL:
             log.error("unknown_protocol", protocol=protocol, known=PROTOCOL, task=task)
             return
-        if self._stopping.is_set():
+        with self._busy:
+            if not self._do(task) and self._refused:
+                # An idle worker would answer every message before those that could do the task.
+                self._stopping.wait(self._pause_seconds)
+
+    def finish(self) -> None:
+        """Wait for a task that was taken unasked; the parent does not know of it, and ``stopping`` is set."""
+        with self._busy:
             return
-        claim = self._store.claim(task)
-        if claim is None:
-            return
+
+    def _go_unasked(self, task: int) -> None:
+        """Do what is announced, with no message, beside the thread that hears none."""
+
+        def run() -> None:
+            if self._busy.acquire(blocking=False):
+                try:
+                    log.warning("messages_missing", task=task)
+                    while self._do(task):
+                        pass
+                finally:
+                    self._busy.release()
+
+        threading.Thread(target=run, name="unasked", daemon=True).start()
+
+    def _give_notice(self, reason: str = "the database is set up for another version of the program") -> None:
+        """Have the parent end this worker, which is of another version than it must be."""
+        if not self._outdated.is_set():
+            log.error("refused_to_go_on", reason=reason)
+            self._outdated.set()
+            os.kill(os.getppid(), signal.SIGTERM)
+
+    def _do(self, task: int) -> bool:
+        """Claim a task, or one in exchange, and carry it out; whether there was one."""
+        if self._stopping.is_set() or self._outdated.is_set():
+            return False
+        try:
+            claim = self._store.claim(task)
+            if claim is not None:
+                self._carry_out(claim)
+        except (InterfaceError, OperationalError) as error:
+            # Told to stop while the database is away: the lease runs out, and another worker does it again.
+            log.warning("database_away_at_the_end", reason=first_line(error))
+            return False
+        except MemoryError:
+            # Celery would end the whole worker; the lease runs out instead.
+            log.exception("out_of_memory")
+            self._bench.forget()
+            return False
+        return claim is not None
+
+    def _carry_out(self, claim: Claim) -> None:
         with structlog.contextvars.bound_contextvars(task=claim.task, attempt=claim.attempt, kind=claim.kind.value):
             self._heart.take(claim)
             try:
@@ -86,12 +155,20 @@ class Child:
             seconds = time.monotonic() - begun
             outcome = self._store.append(claim, result, seconds)
             log.info("task_ended", video=claim.video, outcome=outcome, seconds=round(seconds, 3))
+        except HostError as error:
+            log.warning("job_refused", video=claim.video, reason=str(error))
+            self._refused = True
+            self._store.refuse(claim, str(error))
         except FlowcertError as error:
             log.warning("task_refused", video=claim.video, reason=str(error))
             # Another worker's device may have more memory.
             self._store.give_up(claim, str(error), final=not isinstance(error, DeviceMemoryError))
         except (InterfaceError, OperationalError):
             raise
+        except MemoryError as error:
+            log.exception("task_failed", video=claim.video)
+            self._bench.forget()
+            self._store.give_up(claim, f"the worker ran out of memory: {error}".rstrip(": "), final=False)
         except Exception as error:  # Whatever it was, another attempt or another worker may do better.
             log.exception("task_failed", video=claim.video)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]

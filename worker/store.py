@@ -1,41 +1,47 @@
-"""Speaks to PostgreSQL as the narrow worker role: claim, beat and append, three functions and nothing else."""
+"""Speaks to PostgreSQL as the narrow worker role: claim, beat, append and refuse, four functions and nothing else."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from common.errors import IntegrityError
 from common.wire import MOST_REASON, MOST_RESULT_BYTES, BeatReply, Claim, Outcome, WorkerInfo
 
 log = structlog.get_logger()
-#: How long a claim or an append waits for a database that is away; its statements may be repeated safely.
-PATIENCE_SECONDS = 60.0
+#: Longest pause between two tries to reach a database that is away.
+_LONGEST_PAUSE = 5.0
 
 _CLAIM = text("SELECT worker_claim(:task, :worker, :lease)")
 _BEAT = text("SELECT worker_beat(:worker, :info, :task, :attempt, :lease)").bindparams(bindparam("info", type_=JSONB))
 _APPEND = text(
     "SELECT worker_append(:task, :attempt, :worker, :payload, :seconds, :error, :final)"
 ).bindparams(bindparam("payload", type_=JSONB(none_as_null=True)))  # fmt: skip
-
-Value = TypeVar("Value")
+_REFUSE = text("SELECT worker_refuse(:task, :attempt, :worker, :reason)")
 
 
 class WorkerStore:
-    """The database as one worker sees it; every call is a transaction of its own."""
+    """The database as one worker sees it; every call is a transaction of its own.
 
-    def __init__(self, engine: Engine, worker: str, lease_seconds: float) -> None:
+    All but ``beat`` wait for a database that is away, for as long as it takes: without it there is nothing to do, and
+    a result that is not appended is lost. Once ``stopping`` says so they raise OperationalError instead.
+    """
+
+    def __init__(
+        self, engine: Engine, worker: str, lease_seconds: float, stopping: Callable[[], bool] = lambda: False
+    ) -> None:
         self._engine = engine
         self._worker = worker
         self._lease = lease_seconds
+        self._stopping = stopping
 
     def claim(self, task: int) -> Claim | None:
         """Claim a task, or None when it is not to be had: its message was stale."""
@@ -63,6 +69,10 @@ class WorkerStore:
         """End an attempt with an error: for good when ``final``, to be tried again otherwise."""
         return self._end(claim, error=error[:MOST_REASON], final=final)
 
+    def refuse(self, claim: Claim, reason: str) -> None:
+        """Hand a task back that this host cannot do, for good: it gives the worker no task of that job again."""
+        self._patiently(_REFUSE, task=claim.task, attempt=claim.attempt, worker=self._worker, reason=reason)
+
     def _end(self, claim: Claim, **outcome: Any) -> str:
         defaults = {"payload": None, "seconds": None, "error": None, "final": False}
         parameters = {**defaults, **outcome, "task": claim.task, "attempt": claim.attempt, "worker": self._worker}
@@ -73,20 +83,19 @@ class WorkerStore:
             return connection.execute(statement, parameters).scalar()
 
     def _patiently(self, statement: Any, **parameters: Any) -> Any:
-        """Execute, waiting for a database that is away; all three functions are safe to repeat."""
-        return patiently(lambda: self._execute(statement, **parameters))
+        """Execute, waiting for a database that is away; all of the functions are safe to repeat."""
+        pause = 0.1
+        while True:
+            try:
+                return self._execute(statement, **parameters)
+            except (InterfaceError, OperationalError) as error:
+                if self._stopping():
+                    raise
+                log.warning("database_away", reason=first_line(error))
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def patiently(call: Callable[[], Value]) -> Value:
-    """Repeat a call while the database is away, up to ``PATIENCE_SECONDS``."""
-    limit = time.monotonic() + PATIENCE_SECONDS
-    pause = 0.1
-    while True:
-        try:
-            return call()
-        except (InterfaceError, OperationalError) as error:
-            if time.monotonic() > limit:
-                raise
-            log.warning("database_away", reason=str(error.orig).strip().splitlines()[0])
-        time.sleep(pause)
-        pause = min(pause * 2, 5.0)
+def first_line(error: DBAPIError) -> str:
+    """What the database or its driver said."""
+    return (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import SecretStr
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
@@ -12,6 +14,14 @@ WORKER_ROLE = "flowcert_worker"
 _SECONDS = 1000
 _VARIABLE = "FLOWCERT_DATABASE_URL"
 _DRIVER = "postgresql+psycopg2"
+#: A server that is silent for so long, or does not acknowledge what was sent, is away: the machine, or the network.
+_KEEPALIVE: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30 * _SECONDS,
+}
 
 
 #: What messages may show of a URL's query: where the server is, never how one is let in.
@@ -48,7 +58,7 @@ def open_engine(url: str | SecretStr) -> Engine:
         connect_args={
             "application_name": "flowcert",
             "options": f"-c lock_timeout={10 * _SECONDS} -c idle_in_transaction_session_timeout={60 * _SECONDS}",
-            "connect_timeout": 10,
+            **_KEEPALIVE,
         },
     )
 
@@ -67,6 +77,6 @@ def open_worker_engine(url: str | SecretStr) -> Engine:
         connect_args={
             "application_name": "flowcert-worker",
             "options": f"-c role={WORKER_ROLE} -c statement_timeout={30 * _SECONDS} -c lock_timeout={5 * _SECONDS}",
-            "connect_timeout": 10,
+            **_KEEPALIVE,
         },
     )

@@ -267,13 +267,14 @@ class Attempt(Base):
     __table_args__ = (
         _iff("ended_has_outcome", "ended_at IS NULL", "outcome IS NULL"),
         Index("ix_attempts_worker_id", "worker_id"),
+        Index("ix_attempts_refused", "worker_id", "task_id", postgresql_where=text("outcome = 'refused'")),
     )
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     worker_id: Mapped[str] = mapped_column(ForeignKey("workers.id"))
     started_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     ended_at: Mapped[datetime | None]
-    outcome: Mapped[str | None] = mapped_column(comment="returned, failed, expired or late")
+    outcome: Mapped[str | None] = mapped_column(comment="returned, failed, expired, late or refused")
     reason: Mapped[str | None]
 
 
@@ -382,7 +383,8 @@ class Certificate(Base):
 
 
 class SchemaObjects(Base):
-    """Digest of the views and functions last installed beside the tables: one row."""
+    """What the database was last set up for: one row."""
 
     __tablename__ = "schema_objects"
     digest: Mapped[str] = mapped_column(primary_key=True)
+    program: Mapped[str] = mapped_column(comment="common.program of the version whose workers may claim")

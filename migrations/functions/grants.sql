@@ -1,4 +1,4 @@
--- The narrow roles. Workers: three functions, no table. Dashboards: views, and the functions that views call.
+-- The narrow roles. Workers: four functions, no table. Dashboards: views, and the functions that views call.
 -- Views are made anew by each upgrade, and their grants with them.
 DO $$
 BEGIN
@@ -9,10 +9,10 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
 END $$;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION worker_beat, worker_claim, worker_append TO flowcert_worker;
+GRANT EXECUTE ON FUNCTION worker_beat, worker_claim, worker_append, worker_refuse TO flowcert_worker;
 GRANT SELECT ON alembic_version, schema_objects TO flowcert_worker;
 GRANT EXECUTE ON FUNCTION flow_distance, median TO flowcert_dashboard;
 GRANT SELECT ON
-    bound_trace, clip_certificates, clip_explorations, clip_witnesses, job_progress, video_bounds,
+    attempt_devices, bound_trace, clip_certificates, clip_explorations, clip_witnesses, job_progress, queue, video_bounds,
     video_certified_share, video_class_bounds, video_guarantees, worker_activity
     TO flowcert_dashboard;

@@ -2,7 +2,9 @@
 -- says of itself is stored once: its attempts are read as computed on that.
 -- Returns {"wanted": false} when that task is no longer its own, {"recalled": true} when it is to be handed in with what
 -- it has (its job is paused, or has run for as long as it may, or its clip costs more worker time than it may), and the
--- clip's incumbent upper bound (a cost).
+-- clip's incumbent upper bound (a cost);
+-- "current", false for a worker of another version than the one the database was last set up for; and to an idle worker
+-- "waiting", a task whose message nobody answered for ten seconds: the broker lost it, or this worker does not hear it.
 CREATE OR REPLACE FUNCTION worker_beat(
     p_worker text, p_info jsonb, p_task bigint, p_attempt bigint, p_lease_seconds double precision
 ) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -10,6 +12,7 @@ DECLARE
     l_wanted boolean := true;
     l_recalled boolean := false;
     l_upper bigint;
+    l_waiting bigint;
 BEGIN
     -- common.wire.MOST_INFO_BYTES
     IF pg_column_size(p_info) > 16384 OR octet_length(p_worker) > 1000 THEN
@@ -43,6 +46,12 @@ BEGIN
             JOIN jobs j ON j.id = v.job_id
             LEFT JOIN bounds b ON b.video_id = v.id
         WHERE t.id = p_task;
+    ELSE
+        SELECT t.id INTO l_waiting FROM tasks t JOIN jobs j ON j.id = t.job_id
+            WHERE t.state = 'ready' AND t.announced_at < now() - interval '10 s' AND j.status = 'running'
+            ORDER BY t.id LIMIT 1;
     END IF;
-    RETURN jsonb_build_object('wanted', l_wanted, 'recalled', coalesce(l_recalled, false), 'upper', l_upper);
+    RETURN jsonb_build_object(
+        'wanted', l_wanted, 'recalled', coalesce(l_recalled, false), 'upper', l_upper, 'waiting', l_waiting,
+        'current', (p_info ->> 'program') IS NOT DISTINCT FROM (SELECT program FROM schema_objects));
 END $$;

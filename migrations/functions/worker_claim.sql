@@ -1,17 +1,28 @@
 -- ready -> leased: gives a task to one worker, with everything the worker needs (common.wire.Claim).
 -- A message is a doorbell: of all announced tasks those of running jobs of the highest priority come first; of these the
--- worker is given one of the clip it explored last, whose variants it still has; else one of a clip that nobody explores just now, so that each worker keeps to a clip of its own; of
--- these the task of the message, or, when another worker took that one in exchange, the oldest.
--- Returns NULL when none is ready, or its clip is finished or its job is not running: the message was stale.
+-- worker is given one of the clip it explored last, whose variants it still has; else one of a clip that nobody explores
+-- just now, so that each worker keeps to a clip of its own; of these the task of the message, or, when another worker
+-- took that one in exchange, the oldest.
+-- A worker that refused a task is given none of that job: its host has not the job's files.
+-- Returns NULL when none is ready, or its clip is finished or its job is not running: the message was stale. Also to a
+-- worker that has not shown itself, or is of another version than the one the database was last set up for.
 CREATE OR REPLACE FUNCTION worker_claim(p_task bigint, p_worker text, p_lease_seconds double precision)
 RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     l_task bigint;
     l_attempt bigint;
+    l_refused bigint[];
 BEGIN
+    IF (SELECT info ->> 'program' FROM workers WHERE id = p_worker) IS DISTINCT FROM
+            (SELECT program FROM schema_objects) THEN
+        RETURN NULL;
+    END IF;
+    SELECT array_agg(DISTINCT x.job_id) INTO l_refused FROM attempts a JOIN tasks x ON x.id = a.task_id
+        WHERE a.worker_id = p_worker AND a.outcome = 'refused';
     SELECT t.id INTO l_task FROM tasks t JOIN jobs j ON j.id = t.job_id
         WHERE t.state = 'ready' AND j.status = 'running' AND (t.announced_at IS NOT NULL OR t.id = p_task)
             AND EXISTS (SELECT FROM tasks x WHERE x.id = p_task)
+            AND (l_refused IS NULL OR t.job_id <> ALL (l_refused))
         ORDER BY
             j.priority DESC,
             -- One that has explored nothing yet takes the task of its message, of whatever kind.

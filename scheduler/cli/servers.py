@@ -86,7 +86,8 @@ def open_servers(settings: Settings, *, at_head: bool = True) -> Iterator[Server
         engine = open_engine(database_url)
         try:
             if chosen is None:
-                upgrade(engine)
+                # Where another process owns the servers, workers of its version may be at work on them.
+                upgrade(engine, program=stacks[0].owner)
             else:
                 if at_head:
                     require_head(engine)

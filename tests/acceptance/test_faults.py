@@ -20,8 +20,8 @@ from common.features import parse_partition
 from common.jobspec import FarnebackSpec, SamplingSpec
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
-from tests.crew import Crew
-from tests.harness import BUDGET, check_clip
+from tests.crew import Crew, check_everything, child_of, parent_of
+from tests.harness import BUDGET
 from tests.oracle import Rules
 from tests.tiny import MAX_BYTES, TinyGame, make_game, write_video
 from worker.clip import load_or_prepare
@@ -110,52 +110,8 @@ def freeze(crew: Crew, pid: int) -> tuple[int, int]:
     return caught[0]
 
 
-def child_of(crew: Crew, parent: int) -> int:
-    """Process id of the worker child that works for a parent, once it has shown itself."""
-    found: list[int] = []
-
-    def known() -> bool:
-        pids = {row.pid for row in crew.rows("SELECT (info ->> 'pid')::int AS pid FROM workers")}
-        found.extend(pid for pid in pids if parent_of(pid) == parent)
-        return bool(found)
-
-    crew.wait(f"the child of {parent}", known)
-    return found[0]
-
-
-def parent_of(pid: int) -> int | None:
-    """Parent of a living process; None when there is none (any more)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return None
-    return None if fields[0] == "Z" else int(fields[1])
-
-
 def attempts_of(crew: Crew, task: int) -> list[str | None]:
     return [row.outcome for row in crew.rows(f"SELECT outcome FROM attempts WHERE task_id = {task} ORDER BY attempt")]
-
-
-def check_everything(crew: Crew, games: dict[int, TinyGame]) -> None:
-    """Wait for the end; then the bounds are those of brute force, and the rows tell one whole story."""
-    crew.wait_until_done()
-    for job, game in games.items():
-        check_clip(crew.engine, job, game.truth)
-    assert crew.rows("SELECT state FROM tasks WHERE finished_at IS NULL OR state = 'failed'") == []
-    # Every merged task has its one result, and every result is one attempt's that says so.
-    assert crew.rows("SELECT t.id FROM tasks t WHERE state = 'merged' AND NOT EXISTS"
-                     " (SELECT FROM results r WHERE r.task_id = t.id)") == []  # fmt: skip
-    results = crew.rows("SELECT count(*) AS many, count(DISTINCT task_id) AS tasks FROM results")[0]
-    returned = crew.rows("SELECT count(*) AS many FROM attempts WHERE outcome = 'returned'")[0]
-    assert results.many == results.tasks == returned.many
-    explored = crew.rows(
-        "SELECT sum((r.payload ->> 'explored')::int) AS sum FROM results r JOIN tasks t ON t.id = r.task_id"
-        " WHERE t.kind = 'explore' AND t.state = 'merged'"
-    )[0]
-    assert explored.sum == crew.rows("SELECT sum(points_explored) AS sum FROM videos")[0].sum
-    # No two subtrees of the last frontier stand for the same points.
-    assert crew.rows("SELECT video_id FROM subtrees WHERE NOT split"
-                     " GROUP BY video_id, prefix, first, last, floor HAVING count(*) > 1") == []  # fmt: skip
 
 
 def test_workers_killed_at_work_lose_nothing(crew: Crew, games: list[TinyGame]) -> None:
@@ -235,3 +191,17 @@ def test_a_worker_told_to_stop_hands_in_what_it_has(crew: Crew, games: list[Tiny
     crew.start("worker")
     check_everything(crew, jobs)
     assert {row.outcome for row in crew.rows("SELECT outcome FROM attempts")} == {"returned"}
+
+
+def test_a_worker_that_hangs_beyond_its_lease_comes_too_late(crew: Crew, games: list[TinyGame]) -> None:
+    jobs = begin(crew, games)
+    crew.start("scheduler")
+    hanging = child_of(crew, crew.start("worker").pid)
+    task, attempt = freeze(crew, hanging)
+    crew.start("worker")
+    crew.wait("another to do it", lambda: crew.rows(f"SELECT FROM results WHERE task_id = {task}"))
+    os.kill(hanging, signal.SIGCONT)
+    check_everything(crew, jobs)
+    crew.wait("its late result", lambda: "late" in attempts_of(crew, task))
+    outcomes = attempts_of(crew, task)
+    assert (outcomes[attempt - 1], outcomes.count("returned")) == ("late", 1)

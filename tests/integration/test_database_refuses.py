@@ -14,7 +14,7 @@ from common.store.tables import Base
 #: One legal row of everything; each case below changes one thing that must not be.
 LEGAL = """
 INSERT INTO jobs (id, digest, spec, budget_points) VALUES (1, 'd', '{}', 10);
-INSERT INTO workers (id, info) VALUES ('w', '{}');
+INSERT INTO workers (id, info) SELECT 'w', jsonb_build_object('program', program) FROM schema_objects;
 INSERT INTO videos (id, job_id, path, label, status, clip_digest, prepared_at, predicted, margin, points_total,
                     points_needed, radius_cost, floor, threshold)
     VALUES (1, 1, '/a', 'walk', 'exploring', 'c', now(), 'walk', 1.5, 100, 40, 9, 0, 5);
@@ -227,7 +227,7 @@ def test_the_worker_role_reaches_no_table(engine: sa.Engine, database_url: str, 
         execute(worker, "CREATE TABLE mine (id int)")
 
 
-def test_the_worker_role_has_its_three_functions_and_no_other(engine: sa.Engine) -> None:
+def test_the_worker_role_has_its_four_functions_and_no_other(engine: sa.Engine) -> None:
     # Functions that only compute, or that only a trigger may call, hand nothing out.
     harmless = {"flow_distance", "median", "wall_seconds"}
     harmless |= {"append_only", "guard_bounds", "trace_bounds", "stop_clock", "task_of_job"}
@@ -237,4 +237,4 @@ def test_the_worker_role_has_its_three_functions_and_no_other(engine: sa.Engine)
     )
     with engine.connect() as connection:
         allowed = set(connection.scalars(query))
-    assert allowed - harmless == {"worker_claim", "worker_beat", "worker_append"}
+    assert allowed - harmless == {"worker_claim", "worker_beat", "worker_append", "worker_refuse"}

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from common.celery_app import make_app
 from common.settings import Settings
 from common.vocab import VideoStatus
+from scheduler import loop
 from scheduler.loop import _LEADER_LOCK, lead
 from tests.rows import Desk, prepared
 
@@ -86,3 +88,29 @@ def test_a_leader_that_loses_its_connection_leads_no_more(desk: Desk, database_u
                 desk.ann.append(desk.claim(desk.ready()[-1]), prepared(), 1.0)
                 wait_until(lambda path=path: desk.video(path).status == VideoStatus.PREPARED)
                 assert len(leaders(desk)) == 1
+
+
+def test_a_leader_that_hangs_is_taken_over_from_and_leads_no_more(
+    desk: Desk, database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang, released, tick = threading.Event(), threading.Event(), loop.tick
+
+    def hanging_tick(*args: Any) -> None:
+        if threading.current_thread().name == "first" and hang.is_set():
+            released.wait(60)
+        tick(*args)
+
+    monkeypatch.setattr(loop, "tick", hanging_tick)
+    monkeypatch.setattr(loop, "_SILENCE_SECONDS", 2)
+    with leader(database_url, broker_url, "first"):
+        wait_until(lambda: leaders(desk) == ["first"])
+        with leader(database_url, broker_url, "second") as stop:
+            hang.set()
+            wait_until(lambda: leaders(desk) == ["second"])
+            desk.submit()
+            desk.ann.append(desk.claim(), prepared(), 1.0)
+            wait_until(lambda: desk.video().status == VideoStatus.PREPARED)
+            released.set()
+            stop.set()
+            # Its lock was lost while it hung: it had to take it again.
+            wait_until(lambda: leaders(desk) == ["first"])

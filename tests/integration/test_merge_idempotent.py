@@ -227,7 +227,8 @@ def test_attempts_that_are_used_up_fail_the_clip_with_the_reason(desk: Desk) -> 
         desk.round()
     video = desk.video("/videos/a.avi")
     assert video.verdict == Verdict.FAILED
-    assert video.reason == "gave up after 3 attempts; the last: worker ann fell silent"
+    told = "gave up after 3 attempts, at 3 of which the worker died or hung over it; the last: worker ann fell silent"
+    assert video.reason == told
     assert desk.ready() == [second]
     # A message of the failed task is exchanged for the one that is left.
     assert desk.ann.claim(first).task == second

@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from common.errors import SchemaError, ServerError
+from common.program import program_digest
 from common.store.engine import open_engine, open_worker_engine
 from common.store.tables import Base
 from migrations import schema
@@ -49,7 +50,7 @@ def snapshot(engine: sa.Engine) -> dict[str, list[tuple]]:
         "views": "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
         "rights": "SELECT table_name, grantee, privilege_type FROM information_schema.role_table_grants"
         " WHERE table_schema = 'public'",
-        "digest": "SELECT digest FROM schema_objects",
+        "digest": "SELECT digest, program FROM schema_objects",
     }
     with engine.connect() as connection:
         return {
@@ -130,7 +131,7 @@ def test_every_file_is_installed_and_nothing_else(engine: sa.Engine) -> None:
         if path.stem in functions:
             (body,) = re.findall(r"AS \$\$(.*?)\$\$", path.read_text(encoding="utf-8"), re.DOTALL)
             assert bodies[path.stem] == body
-    assert installed["digest"] == [(objects_digest(),)]
+    assert installed["digest"] == [(objects_digest(), program_digest())]
 
 
 def test_changed_files_are_refused_until_the_next_upgrade(

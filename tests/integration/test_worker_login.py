@@ -27,7 +27,9 @@ def test_the_login_may_do_what_workers_do(login_url: str) -> None:
     require_head(engine)
     beat = sa.text("SELECT worker_beat('w', '{}', NULL, NULL, 60)")
     with engine.begin() as connection:
-        assert connection.execute(beat).scalar() == {"wanted": True, "upper": None}
+        assert connection.execute(beat).scalar() == {
+            "wanted": True, "upper": None, "waiting": None, "current": False,
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize("statement", ["UPDATE bounds SET lower = 9", "SELECT * FROM jobs", "SELECT * FROM results"])

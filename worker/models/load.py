@@ -27,11 +27,11 @@ class LoadedModel:
 def load_model(spec: ModelSpec, device: torch.device) -> LoadedModel:
     """Build the model of ``spec`` and give it exactly the weights that ``spec.sha256`` pins.
 
-    Raises InputError when the model cannot be built, or the weights file is not the pinned one, is unusable, or does
-    not fit the model; the message names the first wrong parameter.
+    Raises HostError when the weights file is missing here or not the pinned one, InputError when the model cannot be
+    built, or the file is unusable or does not fit the model; the message names the first wrong parameter.
     """
     path = Path(spec.weights)
-    file = read_weights(path, spec.sha256)
+    file = read_weights(path, pinned=spec.sha256)
     module = build(spec.name, spec.args)
     _check_fit(path, module.state_dict(), file.tensors)
     module.load_state_dict(file.tensors, strict=True)

@@ -19,7 +19,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from common.errors import InputError
+from common.errors import HostError, InputError
 from common.jobspec import Seconds
 from worker.models.registry import SHIPPED_ENCODERS, ShippedEncoder, implied_args
 
@@ -69,19 +69,20 @@ class WeightsFile:
     sha256: str
 
 
-def read_weights(path: Path, sha256: str | None = None) -> WeightsFile:
+def read_weights(path: Path, pinned: str | None = None) -> WeightsFile:
     """Read a ``.safetensors`` file, or a ``.pt``/``.pth`` state dict without unpickling any code.
 
-    A shipped encoder that the file leaves out is put in. Raises InputError, one line that names the file, when it is
-    missing, of another type, too large, corrupt, no state dict, holds NaN or infinity, or leaves out an encoder not
-    known here; and, before anything of it is parsed, when it has not the ``sha256`` that is wanted.
+    A shipped encoder that the file leaves out is put in. Raises HostError when the file cannot be read, or its SHA-256
+    is not the ``pinned`` one where that is given; InputError when it is of another type, too large, corrupt, no state
+    dict, holds NaN or infinity, or leaves out an encoder not known here. The message is one line that names the file.
     """
     if path.suffix not in (".safetensors", *_TORCH_SUFFIXES):
         raise InputError("weights", f"{path}: must be a .safetensors file, or a .pt/.pth state dict")
     data = _bytes(path)
     found = hashlib.sha256(data).hexdigest()
-    if sha256 not in (None, found):
-        raise InputError("weights", f"{path}: has SHA-256 {found}, but the job was submitted with {sha256}")
+    if pinned not in (None, found):
+        # Before it is parsed: what is wrong with another file's content is not this job's fault.
+        raise HostError("weights", f"{path}: has SHA-256 {found}, but the job was submitted with {pinned}")
     tensors, text = _parse_torch(path, data) if path.suffix in _TORCH_SUFFIXES else _parse_safetensors(path, data)
     metadata = None if text is None else _parse_metadata(path, text)
     for name, tensor in tensors.items():
@@ -102,12 +103,12 @@ def _bytes(path: Path) -> bytes:
         # Asked first: opening a pipe would wait for whoever writes to it.
         if not path.is_file():
             path.stat()
-            raise InputError("weights", f"{path}: cannot be read (it is no ordinary file)")
+            raise HostError("weights", f"{path}: cannot be read (it is no ordinary file)")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             data = file.read() if size <= MOST_BYTES else b""
     except OSError as error:
-        raise InputError("weights", f"{path}: cannot be read ({error.strerror})") from error
+        raise HostError("weights", f"{path}: cannot be read ({error.strerror})") from error
     if size > MOST_BYTES:
         raise InputError("weights", f"{path}: has {size} bytes, {MOST_BYTES} are allowed")
     return data

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +190,25 @@ def test_full_disk_is_logged_and_leaves_nothing_behind(write_video, sampling, tm
     assert clip.frames.shape == (8, 24, 32, 3)
     assert [log["event"] for log in logs] == ["clip_cache.not_stored"]
     assert list(cache.iterdir()) == []
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_write_keeps_no_part_of_it(tmp_path):
+    # A limit on file sizes is the full disk that every machine has; it needs a process of its own.
+    script = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from worker.clip_cache import load_arrays, store_arrays
+entry = Path(sys.argv[1]) / "cache" / "one.clip"
+store_arrays(entry, {"small": np.zeros(10)})
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+store_arrays(entry, {"large": np.random.default_rng(0).random(100_000)})
+print(sorted(path.name for path in entry.parent.iterdir()), list(load_arrays(entry)))
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['one.clip'] ['small']"
+    assert "clip_cache.not_stored" in done.stdout + done.stderr
+    assert "File too large" in done.stdout + done.stderr
 
 
 def test_cache_directory_that_is_a_file_costs_only_the_cache(write_video, sampling, tmp_path):
