@@ -11,7 +11,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION worker_beat, worker_claim, worker_append, worker_refuse TO flowcert_worker;
 GRANT SELECT ON alembic_version, schema_objects TO flowcert_worker;
-GRANT EXECUTE ON FUNCTION flow_distance, median TO flowcert_dashboard;
+GRANT EXECUTE ON FUNCTION flow_distance, median, wall_seconds TO flowcert_dashboard;
 GRANT SELECT ON
     attempt_devices, bound_trace, clip_certificates, clip_explorations, clip_witnesses, job_progress, queue, video_bounds,
     video_certified_share, video_class_bounds, video_guarantees, worker_activity
