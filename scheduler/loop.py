@@ -22,7 +22,7 @@ from scheduler.best_first import plan_best_first
 from scheduler.clips import fail, spec_of
 from scheduler.exclusive import await_work, hold_truth, listen
 from scheduler.exploration import plan
-from scheduler.merge import BATCH, merge_returned
+from scheduler.merge import merge_returned
 from scheduler.pace import Pace
 from scheduler.reap import reap
 
@@ -36,11 +36,12 @@ def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
     with Session(engine, autoflush=False) as session, session.begin():
         hold_truth(session)
         reap(session, settings.max_attempts)
-    merged = BATCH
-    while merged == BATCH:
+    merged, more = 0, True
+    while more:
         with Session(engine, autoflush=False) as session, session.begin():
             hold_truth(session)
-            merged = merge_returned(session, pace)
+            here, more = merge_returned(session, pace)
+            merged += here
     with Session(engine, autoflush=False) as session, session.begin():
         hold_truth(session)
         workers = live_workers(session, settings.lease_seconds)

@@ -2,23 +2,27 @@
 -- A message is a doorbell: of all announced tasks the worker is given one of the clip it explored last, whose variants
 -- it still has; else one of a clip that nobody explores just now, so that each worker keeps to a clip of its own; of
 -- these the task of the message, or, when another worker took that one in exchange, the oldest.
+-- What each announced task is held against is looked up once: their number is the window's, whatever the job's size.
 -- Returns NULL when none is ready, or its clip is finished or its job is not running: the message was stale.
 CREATE OR REPLACE FUNCTION worker_claim(p_task bigint, p_worker text, p_lease_seconds double precision)
 RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
+    l_own bigint := (SELECT video_id FROM workers WHERE id = p_worker);
+    l_busy bigint[] := ARRAY(
+        SELECT DISTINCT video_id FROM tasks WHERE state = 'leased' AND finished_at IS NULL AND kind = 'explore');
     l_task bigint;
+    l_kind text;
+    l_video bigint;
     l_attempt bigint;
 BEGIN
+    IF NOT EXISTS (SELECT FROM tasks WHERE id = p_task) THEN
+        RETURN NULL;
+    END IF;
     SELECT t.id INTO l_task FROM tasks t
         WHERE t.state = 'ready' AND (t.announced_at IS NOT NULL OR t.id = p_task)
-            AND EXISTS (SELECT FROM tasks x WHERE x.id = p_task)
         ORDER BY
-            (t.kind = 'explore' AND t.video_id = (
-                SELECT x.video_id FROM tasks x
-                WHERE x.worker_id = p_worker AND x.kind = 'explore' ORDER BY x.id DESC LIMIT 1)) DESC NULLS LAST,
-            (t.kind <> 'explore' OR NOT EXISTS (
-                SELECT FROM tasks x
-                WHERE x.video_id = t.video_id AND x.kind = 'explore' AND x.state = 'leased')) DESC,
+            (t.kind = 'explore' AND t.video_id = l_own) DESC NULLS LAST,
+            (t.kind <> 'explore' OR t.video_id <> ALL (l_busy)) DESC,
             t.id = p_task DESC,
             t.id
         LIMIT 1 FOR UPDATE OF t SKIP LOCKED;
@@ -28,9 +32,12 @@ BEGIN
         FROM videos v JOIN jobs j ON j.id = v.job_id
         WHERE t.id = l_task AND t.state = 'ready' AND v.id = t.video_id
             AND v.finished_at IS NULL AND j.status = 'running'
-        RETURNING t.attempt INTO l_attempt;
+        RETURNING t.attempt, t.kind, t.video_id INTO l_attempt, l_kind, l_video;
     IF NOT FOUND THEN
         RETURN NULL;
+    END IF;
+    IF l_kind = 'explore' AND l_own IS DISTINCT FROM l_video THEN
+        UPDATE workers SET video_id = l_video WHERE id = p_worker;
     END IF;
     INSERT INTO attempts (task_id, attempt, worker_id) VALUES (l_task, l_attempt, p_worker);
     RETURN (
