@@ -9,43 +9,50 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from common.game import PointCounter, Subtree, bisect
+from common.game import PointCounter, Subtree, bisect, whole
 from common.store.tables import Video
 from scheduler.bounds import least
 from scheduler.clips import bounds_of
 from scheduler.frontier import open_subtrees, subtree_of
 
-#: Open subtrees that are read at once, if no more tasks than half of it are wanted.
-PAGE = 100
+#: Open subtrees that are read at once, beyond the number of tasks wanted.
+_MORE = 16
 
-_NEW_IDS = text(
-    "SELECT nextval(pg_get_serial_sequence('subtrees', 'id')) FROM generate_series(1, CAST(:count AS bigint))"
+#: Writes a page: new parts get rows, those and old ones that are to be tasks become them in order of place.
+_WRITE = text("""
+WITH part AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('subtrees', 'id')) AS id, u.*
+    FROM unnest(CAST(:prefixes AS jsonb[]), CAST(:firsts AS bigint[]), CAST(:lasts AS bigint[]),
+                CAST(:lowers AS bigint[]), CAST(:places AS bigint[])) AS u (prefix, first, last, lower, place)
+), made AS (
+    INSERT INTO subtrees (id, video_id, prefix, first, last, floor, threshold, lower)
+    SELECT id, :video, prefix, first, last, :floor, :threshold, lower FROM part
+), split AS (
+    UPDATE subtrees SET split = true WHERE id = ANY (CAST(:split AS bigint[]))
+), proved AS (
+    UPDATE subtrees SET lower = :target WHERE id = ANY (CAST(:proved AS bigint[]))
 )
-_INSERT_SUBTREES = text(
-    "INSERT INTO subtrees (id, video_id, prefix, first, last, floor, threshold, lower)"
-    " SELECT u.id, :video, u.prefix, u.first, u.last, :floor, :threshold, u.lower"
-    " FROM unnest(CAST(:ids AS bigint[]), CAST(:prefixes AS jsonb[]), CAST(:firsts AS bigint[]),"
-    " CAST(:lasts AS bigint[]), CAST(:lowers AS bigint[])) AS u (id, prefix, first, last, lower)"
-)
-_INSERT_TASKS = text(
-    "INSERT INTO tasks (video_id, kind, subtree_id) SELECT :video, 'explore', u.id"
-    " FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS u (id, place) ORDER BY u.place"
-)
-_SPLIT = text("UPDATE subtrees SET split = true WHERE id = ANY (CAST(:ids AS bigint[]))")
-_PROVED = text("UPDATE subtrees SET lower = :lower WHERE id = ANY (CAST(:ids AS bigint[]))")
+INSERT INTO tasks (video_id, kind, subtree_id)
+SELECT :video, 'explore', x.id
+FROM (SELECT id, place FROM part UNION ALL SELECT * FROM unnest(CAST(:old AS bigint[]), CAST(:old_places AS bigint[])))
+    AS x (id, place)
+WHERE x.place IS NOT NULL
+ORDER BY x.place
+""")
 
 
 @dataclass
 class _Part:
-    """A subtree that is open; ``id`` is None until it has a row."""
+    """A subtree that is open; ``id`` is None while it has no row, ``points`` while they are not counted."""
 
     id: int | None
     subtree: Subtree
-    points: int
+    points: int | None = None
 
 
 @dataclass
@@ -61,75 +68,88 @@ class _Page:
 def carve(session: Session, video: Video, counter: PointCounter, room: int, most_points: Callable[[int], int]) -> int:
     """Turn open subtrees of the frontier into at most ``room`` tasks; returns how many, and fewer only at the end.
 
-    ``most_points`` gives the greatest size of a task, from the points of the open subtrees at hand.
+    ``most_points`` gives the greatest size of a task, from the number of points that are in none yet.
     """
     if video.threshold is None or video.floor is None:
         raise ValueError(f"video {video.id} has no level")
-    floor = video.floor
     target = least(video.threshold, bounds_of(session, video).upper) or 0
+    costs = (video.floor, target)
     created = 0
     while created < room:
-        wanted = room - created
-        parts = []
-        for row in session.scalars(open_subtrees(video, target, max(PAGE, 2 * wanted))):
-            subtree = subtree_of(row)
-            parts.append(_Part(row.id, subtree, counter.between(subtree, floor, target)))
-        if not parts:
+        most = room - created + _MORE
+        rows = session.scalars(open_subtrees(video, target, most)).all()
+        if not rows:
             break
-        page = _cut_up(counter, parts, (floor, target), wanted, most_points)
+        parts = [_Part(row.id, subtree_of(row)) for row in rows]
+        if len(rows) < most:
+            left = sum(_count(counter, part, costs) for part in parts)
+        else:
+            # There are more: near enough, while so many are left, is what nobody has explored.
+            left = counter.between(whole(counter.game), 0, target) - video.points_explored
+        page = _cut_up(counter, parts, costs, left, room - created, most_points)
         _write(session, video, page, target)
         created += len(page.tasks)
     return created
 
 
+def _count(counter: PointCounter, part: _Part, costs: tuple[int, int]) -> int:
+    if part.points is None:
+        part.points = counter.between(part.subtree, *costs)
+    return part.points
+
+
 def _cut_up(
-    counter: PointCounter, parts: list[_Part], costs: tuple[int, int], room: int, most_points: Callable[[int], int]
+    counter: PointCounter,
+    parts: list[_Part],
+    costs: tuple[int, int],
+    left: int,
+    room: int,
+    most_points: Callable[[int], int],
 ) -> _Page:
     """Go through open subtrees in order until there are ``room`` tasks; ``costs`` are the level's floor and target."""
     page = _Page()
     stack = parts[::-1]
-    left = sum(part.points for part in parts)
     while stack and len(page.tasks) < room:
         part = stack.pop()
-        if part.points == 0:
+        points = _count(counter, part, costs)
+        if points == 0:
             page.proved.append(part)
             continue
-        halves = bisect(counter, part.subtree, *costs) if part.points > most_points(left) else None
+        halves = bisect(counter, part.subtree, *costs) if points > most_points(left) else None
         if halves is None:
             page.tasks.append(part)
-            left -= part.points
+            left -= points
             continue
         if part.id is not None:
             page.split.append(part.id)
-        points = counter.between(halves[0], *costs)
-        stack += [_Part(None, halves[1], part.points - points), _Part(None, halves[0], points)]
+        first = counter.between(halves[0], *costs)
+        stack += [_Part(None, halves[1], points - first), _Part(None, halves[0], first)]
     page.left = stack[::-1]
     return page
 
 
 def _write(session: Session, video: Video, page: _Page, target: int) -> None:
-    """Write what became of a page, in a few statements."""
+    """Write what became of a page, in one statement; a new part is in no task while its place is None."""
+    place = count()
+    tasks = [(part, next(place)) for part in page.tasks]
     # No point of a proved subtree costs floor ≤ c < target: the count itself proves the bound.
-    known = [part.id for part in page.proved if part.id is not None]
-    new = [part for parts in (page.proved, page.tasks, page.left) for part in parts if part.id is None]
-    proved = {id(part) for part in page.proved}
-    lowers = [target if id(part) in proved else video.floor for part in new]
-    if new:
-        ids = session.scalars(_NEW_IDS, {"count": len(new)}).all()
-        for part, given in zip(new, ids, strict=True):
-            part.id = given
-        rows = {
-            "ids": ids,
-            "prefixes": [json.dumps(part.subtree.prefix) for part in new],
-            "firsts": [part.subtree.first for part in new],
-            "lasts": [part.subtree.last for part in new],
-            "lowers": lowers,
-        }
-        level = {"video": video.id, "floor": video.floor, "threshold": video.threshold}
-        session.execute(_INSERT_SUBTREES, {**rows, **level})
-    if known:
-        session.execute(_PROVED, {"ids": known, "lower": target})
-    if page.split:
-        session.execute(_SPLIT, {"ids": page.split})
-    if page.tasks:
-        session.execute(_INSERT_TASKS, {"video": video.id, "ids": [part.id for part in page.tasks]})
+    new: list[tuple[_Part, int | None, int | None]]
+    new = [(part, target, None) for part in page.proved if part.id is None]
+    new += [(part, video.floor, at) for part, at in tasks if part.id is None]
+    new += [(part, video.floor, None) for part in page.left if part.id is None]
+    old = [(part.id, at) for part, at in tasks if part.id is not None]
+    session.execute(
+        _WRITE,
+        {
+            "video": video.id, "floor": video.floor, "threshold": video.threshold, "target": target,
+            "prefixes": [json.dumps(part.subtree.prefix) for part, _, _ in new],
+            "firsts": [part.subtree.first for part, _, _ in new],
+            "lasts": [part.subtree.last for part, _, _ in new],
+            "lowers": [lower for _, lower, _ in new],
+            "places": [at for _, _, at in new],
+            "split": page.split,
+            "proved": [part.id for part in page.proved if part.id is not None],
+            "old": [subtree for subtree, _ in old],
+            "old_places": [at for _, at in old],
+        },
+    )  # fmt: skip

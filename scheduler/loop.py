@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
+import time
 
 import structlog
 from celery import Celery
@@ -29,10 +30,16 @@ from scheduler.reap import reap
 log = structlog.get_logger()
 #: Key of the session advisory lock whose holder leads; any constant does.
 _LEADER_LOCK = 0x6C656164
+#: Results in one round after which the next round follows at once.
+_BUSY = 50
 
 
-def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
-    """Run one round; each step is one transaction, and any of them may be repeated after a crash."""
+def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> int:
+    """Run one round; each step is one transaction, and any of them may be repeated after a crash.
+
+    Returns how many results were merged.
+    """
+    begun = time.monotonic()
     with Session(engine, autoflush=False) as session, session.begin():
         hold_truth(session)
         reap(session, settings.max_attempts)
@@ -51,6 +58,8 @@ def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
         ids = choose(session, workers, settings.window)
     if ids:
         send(app, ids)
+    log.debug("round", merged=merged, announced=len(ids), seconds=round(time.monotonic() - begun, 4))
+    return merged
 
 
 def _plan_all(session: Session, pace: Pace, workers: int, window: int) -> None:
@@ -137,8 +146,9 @@ def _rounds(
     while not stop.is_set():
         # The lock lives in this session: when the session is gone, another scheduler may lead already.
         lock.execute(text("SELECT 1"))
-        tick(engine, app, settings, pace)
-        await_work(lock, stop, settings.tick_seconds)
+        # Where results come by the dozen, waiting for more of them would leave workers without tasks.
+        if tick(engine, app, settings, pace) < _BUSY:
+            await_work(lock, stop, settings.tick_seconds)
 
 
 def stop_on_signals() -> threading.Event:

@@ -60,20 +60,25 @@ class PointCounter:
         """Number of the subtree's points with cost at most ``limit``, which must not exceed the counter's own."""
         if limit > self.limit:
             raise ValueError(f"counted up to cost {self.limit}, asked for {limit}")
-        game, node = self.game, subtree.prefix
-        base = game.cost(node)
+        return self._upto(subtree, self.game.cost(subtree.prefix), limit)
+
+    def between(self, subtree: Subtree, low: int, high: int) -> int:
+        """Number of the subtree's points with ``low ≤ cost < high``."""
+        if high <= low:
+            return 0
+        if high - 1 > self.limit:
+            raise ValueError(f"counted up to cost {self.limit}, asked for {high - 1}")
+        base = self.game.cost(subtree.prefix)
+        return self._upto(subtree, base, high - 1) - (self._upto(subtree, base, low - 1) if low > base else 0)
+
+    def _upto(self, subtree: Subtree, base: int, limit: int) -> int:
+        node = subtree.prefix
         total = 0
         if subtree.first <= 0 < subtree.last and base <= limit:
             total += 1
         if subtree.first <= 1 < subtree.last and node:
             total += self._deeper(node, limit)
         return total + self._further(node, base, max(subtree.first, 2) - 2, subtree.last - 2, limit)
-
-    def between(self, subtree: Subtree, low: int, high: int) -> int:
-        """Number of the subtree's points with ``low ≤ cost < high``."""
-        if high <= low:
-            return 0
-        return self.upto(subtree, high - 1) - (self.upto(subtree, low - 1) if low > 0 else 0)
 
     def items_below(self, node: Point, low: int, high: int) -> Callable[[int], int]:
         """Number of points with ``low ≤ cost < high`` of a node's items before an item, as a function of that item.
