@@ -22,6 +22,7 @@ from common.wire import QUEUE
 from migrations.schema import upgrade
 from scheduler.embedded import start_stack
 
+ROOT = Path(__file__).resolve().parents[1]
 #: Pause between two looks at the broker and at the scheduler's memory, and between two counts of merged results.
 LOOK_SECONDS, COUNT_SECONDS = 0.1, 1.0
 #: Tasks are numbered without gaps, so those that are finished follow from the last number and from those that are not.
@@ -51,8 +52,9 @@ class Bench:
         environment = {**inherited, **{f"FLOWCERT_{name.upper()}": str(value) for name, value in given.items()}}
         with self._log.open("wb") as log:
             self.scheduler = subprocess.Popen(
-                [sys.executable, "-m", "scheduler"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+                [sys.executable, "-m", "scheduler"], env=environment, cwd=ROOT,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self

@@ -39,8 +39,11 @@ def listen(connection: Connection) -> None:
     connection.execute(text(f"LISTEN {_CHANNEL}"))
 
 
-def await_work(connection: Connection, stop: threading.Event, seconds: float) -> None:
-    """Wait until the listening connection hears of new work, at most so many seconds, or until ``stop`` is set."""
+def await_work(connection: Connection, stop: threading.Event, seconds: float, *, breath: bool) -> None:
+    """Wait until the listening connection hears of new work, at most so many seconds, or until ``stop`` is set.
+
+    With ``breath`` a moment longer, for what else comes in.
+    """
     driver = connection.connection.driver_connection
     limit = time.monotonic() + seconds
     while driver is not None and not driver.notifies and not stop.is_set():
@@ -54,4 +57,5 @@ def await_work(connection: Connection, stop: threading.Event, seconds: float) ->
             return  # The connection is gone, as the next statement on it will say.
     if driver is not None:
         driver.notifies.clear()
-    stop.wait(_BREATH_SECONDS)
+    if breath:
+        stop.wait(_BREATH_SECONDS)

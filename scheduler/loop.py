@@ -30,7 +30,7 @@ from scheduler.reap import reap
 log = structlog.get_logger()
 #: Key of the session advisory lock whose holder leads; any constant does.
 _LEADER_LOCK = 0x6C656164
-#: Results in one round after which the next round follows at once.
+#: Results merged in a round after which the next few follow at once when there is something to do.
 _BUSY = 50
 
 
@@ -143,12 +143,13 @@ def _rounds(
     engine: Engine, app: Celery, settings: Settings, pace: Pace, lock: Connection, stop: threading.Event
 ) -> None:
     listen(lock)
+    recent = 0
     while not stop.is_set():
         # The lock lives in this session: when the session is gone, another scheduler may lead already.
         lock.execute(text("SELECT 1"))
+        recent = max(tick(engine, app, settings, pace), recent // 2)
         # Where results come by the dozen, waiting for more of them would leave workers without tasks.
-        if tick(engine, app, settings, pace) < _BUSY:
-            await_work(lock, stop, settings.tick_seconds)
+        await_work(lock, stop, settings.tick_seconds, breath=recent < _BUSY)
 
 
 def stop_on_signals() -> threading.Event:

@@ -3,9 +3,12 @@
 -- it still has; else one of a clip that nobody explores just now, so that each worker keeps to a clip of its own; of
 -- these the task of the message, or, when another worker took that one in exchange, the oldest.
 -- What each announced task is held against is looked up once: their number is the window's, whatever the job's size.
+-- Without bitmap scans, which pass over dead index entries again and again, where an index scan marks them; and planned
+-- once, for planning takes longer than claiming.
 -- Returns NULL when none is ready, or its clip is finished or its job is not running: the message was stale.
 CREATE OR REPLACE FUNCTION worker_claim(p_task bigint, p_worker text, p_lease_seconds double precision)
-RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     l_own bigint := (SELECT video_id FROM workers WHERE id = p_worker);
     l_busy bigint[] := ARRAY(
@@ -19,13 +22,15 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT t.id INTO l_task FROM tasks t
-        WHERE t.state = 'ready' AND (t.announced_at IS NOT NULL OR t.id = p_task)
+        WHERE t.state = 'ready' AND t.announced_at IS NOT NULL
         ORDER BY
             (t.kind = 'explore' AND t.video_id = l_own) DESC NULLS LAST,
             (t.kind <> 'explore' OR t.video_id <> ALL (l_busy)) DESC,
             t.id = p_task DESC,
             t.id
         LIMIT 1 FOR UPDATE OF t SKIP LOCKED;
+    -- An old message may name a task that was given back since, and is not announced again yet.
+    l_task := coalesce(l_task, p_task);
     UPDATE tasks t
         SET state = 'leased', attempt = t.attempt + 1, worker_id = p_worker,
             lease_until = now() + make_interval(secs => p_lease_seconds)
