@@ -13,24 +13,29 @@ DECLARE
     l_own bigint := (SELECT video_id FROM workers WHERE id = p_worker);
     l_busy bigint[] := ARRAY(
         SELECT DISTINCT video_id FROM tasks WHERE state = 'leased' AND finished_at IS NULL AND kind = 'explore');
+    l_forgotten boolean;
     l_task bigint;
     l_kind text;
     l_video bigint;
     l_attempt bigint;
 BEGIN
-    IF NOT EXISTS (SELECT FROM tasks WHERE id = p_task) THEN
+    SELECT t.state = 'ready' AND t.announced_at IS NULL INTO l_forgotten FROM tasks t WHERE t.id = p_task;
+    IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    SELECT t.id INTO l_task FROM tasks t
-        WHERE t.state = 'ready' AND t.announced_at IS NOT NULL
-        ORDER BY
-            (t.kind = 'explore' AND t.video_id = l_own) DESC NULLS LAST,
-            (t.kind <> 'explore' OR t.video_id <> ALL (l_busy)) DESC,
-            t.id = p_task DESC,
-            t.id
-        LIMIT 1 FOR UPDATE OF t SKIP LOCKED;
-    -- An old message may name a task that was given back since, and is not announced again yet.
-    l_task := coalesce(l_task, p_task);
+    IF l_forgotten THEN
+        -- It was given back since its message was sent, and is not announced again yet.
+        l_task := p_task;
+    ELSE
+        SELECT t.id INTO l_task FROM tasks t
+            WHERE t.state = 'ready' AND t.announced_at IS NOT NULL
+            ORDER BY
+                (t.kind = 'explore' AND t.video_id = l_own) DESC NULLS LAST,
+                (t.kind <> 'explore' OR t.video_id <> ALL (l_busy)) DESC,
+                t.id = p_task DESC,
+                t.id
+            LIMIT 1 FOR UPDATE OF t SKIP LOCKED;
+    END IF;
     UPDATE tasks t
         SET state = 'leased', attempt = t.attempt + 1, worker_id = p_worker,
             lease_until = now() + make_interval(secs => p_lease_seconds)
