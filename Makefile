@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself; nothing has to be installed or started by hand.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench bench-attack bench-guarantees bench-intake chaos evaluation venv reference help
+.PHONY: demo test lint bench bench-attack bench-guarantees bench-intake bench-service chaos evaluation venv reference help
 
 # Where the demo keeps its servers, its clips and their logs; nothing outside this folder is touched.
 DEMO_DIR := build/demo
@@ -33,6 +33,9 @@ bench-guarantees: venv ## attack certificates and measure how tight they are; re
 
 bench-intake: venv ## check, submit and plan as many clips as UCF101 has; results go to build/bench
 	.venv/bin/python -m benchmarks.intake
+
+bench-service: venv ## merge a million subtrees, and more, with 64 simulated workers; results go to build/bench
+	.venv/bin/python -m benchmarks.service
 
 chaos: venv ## harm the running service for minutes and check that nothing is lost; results go to build/bench
 	.venv/bin/python -m benchmarks.chaos

@@ -52,12 +52,22 @@ def main() -> None:
         write_report("intake", _measure(Path(folder), options.clips, copies=options.copies))
 
 
-def _measure(home: Path, source: Path | None, *, copies: bool) -> dict[str, float]:
+def make_dataset(home: Path, source: Path | None = None, *, copies: bool = False) -> tuple[Path, Path, int]:
+    """Make as many clips as UCF101 has, and weights for their classes; returns both, and how many files differ."""
     if source is None:
         source = home / "rendered"
         render_dataset(source, per_class=5, seed=0)
     dataset, files = _multiply(source, home / "dataset", copies=copies)
-    weights = _weights(home, sorted(path.name for path in dataset.iterdir() if path.is_dir()))
+    return dataset, _weights(home, sorted(path.name for path in dataset.iterdir() if path.is_dir())), files
+
+
+def submit_dataset(dataset: Path, weights: Path, **settings: str) -> tuple[float, float]:
+    """Submit the clips by the command line; returns its seconds and its peak memory in MiB."""
+    return _run("submit", dataset, "--model", "cnn_lstm", "--weights", weights, *GAME, **settings)
+
+
+def _measure(home: Path, source: Path | None, *, copies: bool) -> dict[str, float]:
+    dataset, weights, files = make_dataset(home, source, copies=copies)
     with start_stack(home / "data") as stack:
         engine = open_engine(stack.urls.database_url)
         upgrade(engine)
@@ -65,8 +75,7 @@ def _measure(home: Path, source: Path | None, *, copies: bool) -> dict[str, floa
         settings = {"FLOWCERT_DATA_DIR": str(home / "data")}
         # Clips that are there twice are what is expected here, so the check says 1.
         check, check_mib = _run("dataset", "check", dataset, "--json", expected=int(not copies), **settings)
-        job = ("--model", "cnn_lstm", "--weights", weights, *GAME)
-        submit, submit_mib = _run("submit", dataset, *job, **settings)
+        submit, submit_mib = submit_dataset(dataset, weights, **settings)
         round_seconds = _first_round(engine, stack.urls.database_url, stack.urls.broker_url)
         engine.dispose()
     figures = {

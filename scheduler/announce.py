@@ -6,6 +6,9 @@ task; a message that got lost is sent again after ``ANNOUNCE_AGAIN_SECONDS``.
 
 from __future__ import annotations
 
+import base64
+import json
+import uuid
 from collections import Counter, deque
 from datetime import timedelta
 
@@ -50,7 +53,7 @@ def choose(session: Session, workers: int, window: int, shares: Shares) -> list[
     recent = Task.announced_at > func.now() - timedelta(seconds=ANNOUNCE_AGAIN_SECONDS)
     ready = (Task.state == TaskState.READY) & Task.job_id.in_(priorities)
     leased = session.scalars(select(Task.job_id).where(Task.state == TaskState.LEASED)).all()
-    announced = session.execute(select(Task.id, Task.job_id).where(ready, recent.is_(True)).order_by(Task.id)).all()
+    announced = session.execute(select(Task.id, Task.job_id).where(ready, recent).order_by(Task.id)).all()
     places = max(workers * window - len(leased), 0)
     waiting = _waiting(session, places, recent)
     again = session.execute(select(Task.id, Task.job_id).where(ready, recent.is_not(True), Task.attempt > 0)).all()
@@ -108,11 +111,37 @@ def _mark(session: Session, ids: list[int], announced_at: object) -> None:
 
 
 def send(app: Celery, ids: list[int]) -> None:
-    """Send one message for each task; a broker that does not answer is waited for, not given up on."""
+    """Send one message for each task, all at once; a broker that does not answer is waited for, not given up on."""
+    messages = [_message(task_id) for task_id in ids]
     try:
-        with app.producer_or_acquire() as producer:
-            for task_id in ids:
-                app.send_task(TASK_NAME, args=(PROTOCOL, task_id), queue=QUEUE, producer=producer, retry=False)
+        with app.producer_or_acquire() as producer, producer.channel.conn_or_acquire() as client:
+            client.lpush(QUEUE, *messages)
     except (KombuError, RedisError, ValueError) as error:
         # A stranger may have put something else in the queue's place; a doorbell never ends the scheduler.
         log.warning("broker_unreachable", reason=str(error), unsent_until_seconds=ANNOUNCE_AGAIN_SECONDS)
+
+
+def _message(task_id: int) -> str:
+    """A message as Celery's task protocol 2 and kombu's Redis transport have it.
+
+    Sending each through Celery takes 0.3 ms and a round trip; a thousand are announced in as much time this way.
+    """
+    identity = str(uuid.uuid4())
+    # Arguments, keyword arguments, and what is to follow: nothing.
+    body = json.dumps([[PROTOCOL, task_id], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    return json.dumps(
+        {
+            "body": base64.b64encode(body.encode()).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {"lang": "py", "task": TASK_NAME, "id": identity, "root_id": identity, "parent_id": None},
+            "properties": {
+                "correlation_id": identity,
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": QUEUE},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": identity,
+            },
+        }
+    )

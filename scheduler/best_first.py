@@ -17,16 +17,8 @@ from common.vocab import StopReason, TaskKind, Verdict, VideoStatus
 from common.wire import Explored
 from scheduler.bounds import Bounds, least
 from scheduler.clips import bounds_of, finish, move_bounds
-from scheduler.exploration import (
-    begin,
-    finish_stuck,
-    frontier_bound,
-    live_tasks,
-    open_subtrees,
-    part_of,
-    subtree_of,
-    take_points,
-)
+from scheduler.exploration import begin, finish_stuck, take_points
+from scheduler.frontier import frontier_bound, live_tasks, open_subtrees, part_of, subtree_of
 from scheduler.levels import LEAST_TASK_POINTS, Level, counter_of, next_level, settled_below
 
 
@@ -85,7 +77,7 @@ def plan_best_first(session: Session, video: Video, spec: JobSpec, *, budget: in
     if video.threshold is None:
         begin(session, video, counter, Level(0, counter.limit + 1))
     target = least(counter.limit + 1, bounds_of(session, video).upper) or 0
-    rows = list(session.scalars(open_subtrees(video, target).order_by(SubtreeRow.lower, SubtreeRow.id)))
+    rows = list(session.scalars(open_subtrees(video, target, max(room, 1))))
     live = live_tasks(session, video)
     left = budget - video.points_explored
     if not rows or left <= 0:

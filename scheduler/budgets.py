@@ -14,7 +14,7 @@ from common.store.tables import Job, Task, Video
 from common.vocab import JobStatus, TaskState, Verdict, VideoStatus
 from scheduler.bounds import Bounds
 from scheduler.clips import LIVE, bounds_of, fail, finish, move_bounds, spec_of
-from scheduler.exploration import frontier_bound
+from scheduler.frontier import frontier_bound
 from scheduler.levels import counter_of, next_level, settled_below
 
 log = structlog.get_logger()

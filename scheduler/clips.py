@@ -37,7 +37,7 @@ def withdraw_tasks(session: Session, video_id: int) -> None:
     """Cancel a clip's live tasks; a worker on one of them notices at its next beat."""
     session.execute(
         update(Task)
-        .where(Task.video_id == video_id, Task.state.in_(LIVE))
+        .where(Task.video_id == video_id, Task.state.in_(LIVE), Task.finished_at.is_(None))
         .values(state=TaskState.CANCELLED.value, lease_until=None, finished_at=func.now())
     )
 
@@ -88,7 +88,7 @@ def check_regions(spec: JobSpec, result: Prepared) -> None:
 def add_witness(session: Session, video: Video, spec: JobSpec, task: Task, witness: Witness) -> None:
     """Store a witness; a replayed one lowers the upper bound. Its cost is recomputed, never believed."""
     counter = counter_of(video, spec)
-    check_point(counter, task, witness.point)
+    check_point(counter, task.id, witness.point)
     cost = counter.game.cost(witness.point)
     if cost != witness.cost:
         raise IntegrityError(f"task {task.id} reports a witness of cost {witness.cost}; its point costs {cost}")
@@ -136,7 +136,7 @@ def add_real_witness(
 
 def _check_neighbour(spec: JobSpec, counter: PointCounter, task: Task, moves: Moves, point: Point) -> None:
     """Raise IntegrityError unless a grid point that is said to be nearest to a real change is."""
-    check_point(counter, task, point)
+    check_point(counter, task.id, point)
     held, tau = dict(point), float(spec.tau)
     moved = {**dict.fromkeys(held, 0.0), **dict(moves)}
     if any(abs(pixels - tau * held.get(j, 0)) > tau / 2 * (1 + 1e-9) for j, pixels in moved.items()):
@@ -165,10 +165,10 @@ def _doubt(witness: Witness | RealWitness) -> str | None:
     return None if witness.replayed else f"its margin on replay, {witness.margin:g}, is not below zero beyond rounding"
 
 
-def check_point(counter: PointCounter, task: Task, point: Point) -> None:
+def check_point(counter: PointCounter, task_id: int, point: Point) -> None:
     """Raise IntegrityError unless a point that a task reports is one of its clip's game, within the radius."""
     if not counter.game.holds(point) or counter.game.cost(point) > counter.limit:
-        raise IntegrityError(f"task {task.id} reports a point that its clip's game does not have: {point}")
+        raise IntegrityError(f"task {task_id} reports a point that its clip's game does not have: {point}")
 
 
 def bounds_of(session: Session, video: Video) -> Bounds:

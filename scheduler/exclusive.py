@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 _WRITER_LOCK = 0x77726974
 #: Channel on which ``worker_append``, ``worker_beat`` and ``submit`` tell that there is something to do.
 _CHANNEL = "work"
+_RETURNED = text("SELECT EXISTS (SELECT FROM tasks WHERE state = 'returned' AND finished_at IS NULL)")
 #: Pause before a round that was called for: what comes in meanwhile is dealt with in the same round.
 _BREATH_SECONDS = 0.1
 #: A wait looks this often whether it should stop.
@@ -39,11 +40,16 @@ def listen(connection: Connection) -> None:
     connection.execute(text(f"LISTEN {_CHANNEL}"))
 
 
-def await_work(connection: Connection, stop: threading.Event, seconds: float) -> None:
-    """Wait until the listening connection hears of new work, at most so many seconds, or until ``stop`` is set."""
+def await_work(connection: Connection, stop: threading.Event, seconds: float, *, breath: bool) -> None:
+    """Wait until the listening connection hears of new work, at most so many seconds, or until ``stop`` is set.
+
+    With ``breath`` a moment longer, for what else comes in. A result that was appended while an earlier one waited to
+    be merged was not told of, so that is asked first; one whose transaction is open still is found after ``seconds``.
+    """
+    waiting = connection.execute(_RETURNED).scalar()
     driver = connection.connection.driver_connection
     limit = time.monotonic() + seconds
-    while driver is not None and not driver.notifies and not stop.is_set():
+    while driver is not None and not waiting and not driver.notifies and not stop.is_set():
         left = limit - time.monotonic()
         if left <= 0:
             return
@@ -54,4 +60,5 @@ def await_work(connection: Connection, stop: threading.Event, seconds: float) ->
             return  # The connection is gone, as the next statement on it will say.
     if driver is not None:
         driver.notifies.clear()
-    stop.wait(_BREATH_SECONDS)
+    if breath:
+        stop.wait(_BREATH_SECONDS)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from common.errors import IntegrityError
-from common.game import Point, PointCounter, Subtree, bisect, cut, whole
+from common.game import Point, PointCounter, Subtree, cut, whole
 from common.jobspec import JobSpec
 from common.store.tables import SubtreeRow, Task, Video
-from common.vocab import TaskKind, Verdict, VideoStatus
-from common.wire import POINT, Explored
-from scheduler.bounds import Bounds, combine, least
-from scheduler.clips import LIVE, add_witness, bounds_of, check_point, finish, move_bounds
+from common.vocab import Verdict, VideoStatus
+from common.wire import Explored
+from scheduler.bounds import Bounds
+from scheduler.carving import carve
+from scheduler.clips import add_witness, bounds_of, check_point, finish, move_bounds
+from scheduler.frontier import frontier_bound, live_tasks, part_of, subtree_of
 from scheduler.levels import LEAST_TASK_POINTS, Level, counter_of, next_level, settled_below
 
 
@@ -26,10 +25,9 @@ def explored(session: Session, video: Video, spec: JobSpec, task: Task, result: 
     row = session.get_one(SubtreeRow, task.subtree_id)
     subtree = subtree_of(row)
     done, rest = _done_and_left(counter, subtree, result.position, task)
-    _check(counter, row, done, result, task)
+    hold_against_counts(counter, Level(row.floor, row.threshold), done, result, task.id)
     take_points(session, video, spec, task, result)
-    lower = result.reached if result.undecided is None else min(result.reached, result.undecided)
-    undecided = result.undecided is not None and result.undecided == lower
+    lower, undecided = proved(result)
     if not rest:
         row.lower, row.undecided = lower, undecided
     else:
@@ -46,13 +44,8 @@ def take_points(session: Session, video: Video, spec: JobSpec, task: Task, resul
         add_witness(session, video, spec, task, result.witness)
     closest = result.closest
     if closest is not None and (video.closest_margin is None or closest.margin < video.closest_margin):
-        check_point(counter_of(video, spec), task, closest.point)
+        check_point(counter_of(video, spec), task.id, closest.point)
         video.closest_point, video.closest_margin = [list(move) for move in closest.point], closest.margin
-
-
-def subtree_of(row: SubtreeRow) -> Subtree:
-    """The subtree a row describes."""
-    return Subtree(POINT.validate_python(row.prefix), row.first, row.last)
 
 
 def _done_and_left(
@@ -61,32 +54,39 @@ def _done_and_left(
     """Parts of the subtree up to the position and after it; all of it is done when there is no position."""
     if position is None:
         return [subtree], []
-    check_point(counter, task, position)
+    check_point(counter, task.id, position)
     try:
         return cut(counter.game, subtree, position)
     except ValueError as error:
         raise IntegrityError(f"task {task.id} stopped outside its subtree: {error}") from error
 
 
-def _check(counter: PointCounter, row: SubtreeRow, done: list[Subtree], result: Explored, task: Task) -> None:
-    """Hold a result against the exact counts: a worker that skipped or invented points is found out here."""
+def proved(result: Explored) -> tuple[int, bool]:
+    """Bound of the points explored, and whether a point that is too close to call holds it there."""
+    lower = result.reached if result.undecided is None else min(result.reached, result.undecided)
+    return lower, result.undecided is not None and result.undecided == lower
+
+
+def hold_against_counts(
+    counter: PointCounter, level: Level, done: list[Subtree], result: Explored, task_id: int
+) -> None:
+    """Hold a result against the exact counts: a worker that skipped or invented points is found out here.
+
+    ``done`` are the parts of its subtree that it says are explored. Raises IntegrityError when it cannot be true.
+    """
     claimed = [result.reached] + ([] if result.undecided is None else [result.undecided])
-    if not all(row.floor <= cost <= row.threshold for cost in claimed):
-        raise IntegrityError(f"task {task.id} reports costs {claimed} outside its level {row.floor}..{row.threshold}")
-    fewest = sum(counter.between(part, row.floor, result.reached) for part in done)
-    most = sum(counter.between(part, row.floor, row.threshold) for part in done)
+    if not all(level.floor <= cost <= level.threshold for cost in claimed):
+        raise IntegrityError(
+            f"task {task_id} reports costs {claimed} outside its level {level.floor}..{level.threshold}"
+        )
+    most = sum(counter.between(part, level.floor, level.threshold) for part in done)
+    fewest = most
+    if result.reached < level.threshold:
+        fewest = sum(counter.between(part, level.floor, result.reached) for part in done)
     if not fewest <= result.explored <= most:
         raise IntegrityError(
-            f"task {task.id} reports {result.explored} points explored; its subtree has between {fewest} and {most}"
+            f"task {task_id} reports {result.explored} points explored; its subtree has between {fewest} and {most}"
         )
-
-
-def part_of(parent: SubtreeRow, part: Subtree, *, lower: int, undecided: bool) -> SubtreeRow:
-    """A row for a part of another row's subtree, in the same level."""
-    return SubtreeRow(
-        video_id=parent.video_id, prefix=[list(move) for move in part.prefix], first=part.first, last=part.last,
-        floor=parent.floor, threshold=parent.threshold, lower=lower, undecided=undecided,
-    )  # fmt: skip
 
 
 def plan(
@@ -112,7 +112,7 @@ def plan(
         if video.threshold is None:
             _raise_level(session, video, counter, budget)
             continue
-        made = _carve(
+        made = carve(
             session, video, counter, room - created,
             # The clips behind are taken to be as large as this one.
             lambda left: _most_points(left * (1 + behind), task_points, workers),
@@ -131,64 +131,6 @@ def _most_points(left: int, task_points: int, workers: int) -> int:
     Guided self-scheduling (C. Polychronopoulos and D. Kuck, IEEE Trans. Computers 1987): a fixed part of what is left.
     """
     return min(task_points, max(LEAST_TASK_POINTS, task_points // 16, left // (2 * workers)))
-
-
-def live_tasks(session: Session, video: Video) -> int:
-    """Number of a clip's tasks that are not finished."""
-    return session.scalar(select(func.count()).where(Task.video_id == video.id, Task.state.in_(LIVE))) or 0
-
-
-def _carve(session: Session, video: Video, counter: PointCounter, room: int, most_points: Callable[[int], int]) -> int:
-    """Turn open subtrees of the frontier into tasks, splitting those with too many points, oldest first.
-
-    ``most_points`` gives the greatest size of a task, from the points of the frontier not in one yet.
-    """
-    if video.threshold is None:
-        raise ValueError(f"video {video.id} has no level")
-    target = least(video.threshold, bounds_of(session, video).upper) or 0
-    stack = list(session.scalars(open_subtrees(video, target).order_by(SubtreeRow.id.desc())))
-    created = 0
-    left = sum(counter.between(subtree_of(row), row.floor, target) for row in stack)
-    while stack and created < room:
-        row = stack.pop()
-        points = counter.between(subtree_of(row), row.floor, target)
-        most = most_points(left)
-        halves = bisect(counter, subtree_of(row), row.floor, target) if points > most else None
-        if points == 0:
-            # No point of the subtree costs floor ≤ c < target: the count itself proves the bound.
-            row.lower = target
-        elif halves is not None:
-            row.split = True
-            parts = [part_of(row, half, lower=row.floor, undecided=False) for half in halves]
-            session.add_all(parts)
-            session.flush()
-            stack += reversed(parts)
-        else:
-            session.add(Task(video_id=video.id, kind=TaskKind.EXPLORE.value, subtree_id=row.id))
-            created += 1
-            left -= points
-    session.flush()
-    return created
-
-
-def open_subtrees(video: Video, target: int) -> Select[SubtreeRow]:
-    """Subtrees of the frontier, in no task, that may hold an adversarial point that costs less than ``target``."""
-    busy = select(Task.subtree_id).where(Task.video_id == video.id, Task.state.in_(LIVE), Task.subtree_id.is_not(None))
-    return select(SubtreeRow).where(
-        SubtreeRow.video_id == video.id, SubtreeRow.floor == video.floor, ~SubtreeRow.split,
-        SubtreeRow.lower < target, ~SubtreeRow.undecided, SubtreeRow.id.not_in(busy),
-    )  # fmt: skip
-
-
-def frontier_bound(session: Session, video: Video) -> tuple[int, bool]:
-    """Least lower bound of the frontier's subtrees, and whether a point that is too close to call holds it there."""
-    rows = session.execute(
-        select(SubtreeRow.lower, SubtreeRow.undecided).where(
-            SubtreeRow.video_id == video.id, SubtreeRow.floor == video.floor, ~SubtreeRow.split
-        )
-    ).all()
-    level = combine(Bounds(lower) for lower, _ in rows)
-    return level.lower, any(undecided and lower == level.lower for lower, undecided in rows)
 
 
 def _complete_level(session: Session, video: Video, counter: PointCounter, budget: int) -> None:

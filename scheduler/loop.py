@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
 import structlog
 from celery import Celery
@@ -19,7 +20,7 @@ from common.vocab import JobStatus
 from scheduler.announce import choose, live_workers, send
 from scheduler.budgets import end_spent, start_clocks
 from scheduler.exclusive import await_work, hold_truth, listen
-from scheduler.merge import BATCH, merge_returned
+from scheduler.merge import merge_returned
 from scheduler.pace import Pace
 from scheduler.planning import plan_all
 from scheduler.reap import reap
@@ -29,19 +30,26 @@ log = structlog.get_logger()
 _LEADER_LOCK = 0x6C656164
 #: A leader that is silent for so long beyond its pause, in seconds, loses its lock: it hangs, and another may lead.
 _SILENCE_SECONDS = 60
+#: Results merged in a round after which the next few follow at once when there is something to do.
+_BUSY = 50
 
 
-def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
-    """Run one round; each step is one transaction, and any of them may be repeated after a crash."""
+def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> int:
+    """Run one round; each step is one transaction, and any of them may be repeated after a crash.
+
+    Returns how many results were merged.
+    """
+    begun = time.monotonic()
     with Session(engine, autoflush=False) as session, session.begin():
         hold_truth(session)
         reap(session, settings.max_attempts, settings.lease_seconds)
         start_clocks(session)
-    merged = BATCH
-    while merged == BATCH:
+    merged, more = 0, True
+    while more:
         with Session(engine, autoflush=False) as session, session.begin():
             hold_truth(session)
-            merged = merge_returned(session, pace)
+            here, more = merge_returned(session, pace)
+            merged += here
     with Session(engine, autoflush=False) as session, session.begin():
         hold_truth(session)
         workers = live_workers(session, settings.lease_seconds)
@@ -52,6 +60,8 @@ def tick(engine: Engine, app: Celery, settings: Settings, pace: Pace) -> None:
         ids = choose(session, workers, settings.window, pace.shares)
     if ids:
         send(app, ids)
+    log.debug("round", merged=merged, announced=len(ids), seconds=round(time.monotonic() - begun, 4))
+    return merged
 
 
 def _finish_jobs(session: Session) -> None:
@@ -91,12 +101,14 @@ def _rounds(
 ) -> None:
     listen(lock)
     lock.execute(text(f"SET idle_session_timeout = '{_SILENCE_SECONDS + settings.tick_seconds}s'"))
+    recent = 0
     while not stop.is_set():
         # The lock lives in this session: when the session is gone, another scheduler may lead already.
         if lock.execute(text("SELECT program FROM schema_objects")).scalar() != program:
             raise SchemaError("the database is set up for another version of the program; start that one")
-        tick(engine, app, settings, pace)
-        await_work(lock, stop, settings.tick_seconds)
+        recent = max(tick(engine, app, settings, pace), recent // 2)
+        # Where results come by the dozen, waiting for more of them would leave workers without tasks.
+        await_work(lock, stop, settings.tick_seconds, breath=recent < _BUSY)
 
 
 def stop_on_signals() -> threading.Event:

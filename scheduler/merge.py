@@ -1,4 +1,8 @@
-"""Folds returned results into the truth, each in its own savepoint: the only writer of bounds."""
+"""Folds returned results into the truth: the only writer of bounds.
+
+Results come in batches, in task order. Those that only raise their subtree's bound are folded together
+(``scheduler.plain``); every other one is merged by itself, in a savepoint, after what came before it is written.
+"""
 
 from __future__ import annotations
 
@@ -19,30 +23,46 @@ from scheduler.clips import fail, prepared, spec_of
 from scheduler.exploration import explored
 from scheduler.guarantees import attacked, bounded, estimated
 from scheduler.pace import Pace
+from scheduler.plain import PlainResults
 
 log = structlog.get_logger()
-#: Results folded in one transaction.
-BATCH = 100
+#: Results looked at in one transaction, and those of them that may be merged one at a time: either ends a batch.
+BATCH, BATCH_SINGLE = 1000, 100
 
 
-def merge_returned(session: Session, pace: Pace) -> int:
-    """Merge up to one batch of returned results, in task order; returns how many there were."""
+def merge_returned(session: Session, pace: Pace) -> tuple[int, bool]:
+    """Merge a batch of returned results, in task order; returns how many, and whether more may be left."""
     rows = session.execute(
-        select(Task, Result)
-        .join(Result, Result.task_id == Task.id)
-        .where(Task.state == TaskState.RETURNED)
+        select(Task.id, Task.video_id, Task.kind, Task.subtree_id)
+        .where(Task.state == TaskState.RETURNED, Task.finished_at.is_(None))
         .order_by(Task.id)
         .limit(BATCH)
+        .with_for_update()
     ).all()
-    for task, result in rows:
-        _merge_one(session, task, result, pace)
-    return len(rows)
+    plain = PlainResults(session, pace, rows)
+    single = 0
+    for place, row in enumerate(rows):
+        if plain.take(row.id):
+            continue
+        if single == BATCH_SINGLE:
+            plain.write()
+            return place, True
+        single += 1
+        plain.write()
+        _merge_one(session, row.id, pace)
+        plain.forget(row.video_id)
+    plain.write()
+    return len(rows), len(rows) == BATCH
 
 
-def _merge_one(session: Session, task: Task, result: Result, pace: Pace) -> None:
+def _merge_one(session: Session, task_id: int, pace: Pace) -> None:
     """Merge one result; a result that contradicts what is known fails its clip and leaves every other alone."""
+    task = session.get_one(Task, task_id, populate_existing=True)
+    if task.state != TaskState.RETURNED:
+        return  # Its clip was ended by a result before it in the batch, which withdrew it.
+    result = session.get_one(Result, task_id)
     task.state, task.finished_at = TaskState.MERGED.value, session.scalar(select(func.now()))
-    video = session.get_one(Video, task.video_id)
+    video = session.get_one(Video, task.video_id, populate_existing=True)
     video.seconds += result.seconds
     pace.shares.charge(video.job_id, result.seconds)
     session.flush()

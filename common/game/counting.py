@@ -12,6 +12,7 @@ of items is counted in constant time. For Linf a bound on the maximum makes coor
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,8 +86,19 @@ class PointCounter:
         """Number of the subtree's points with cost at most ``limit``, which must not exceed the counter's own."""
         if limit > self.limit:
             raise ValueError(f"counted up to cost {self.limit}, asked for {limit}")
-        game, node = self.game, subtree.prefix
-        base = game.cost(node)
+        return self._upto(subtree, self.game.cost(subtree.prefix), limit)
+
+    def between(self, subtree: Subtree, low: int, high: int) -> int:
+        """Number of the subtree's points with ``low ≤ cost < high``."""
+        if high <= low:
+            return 0
+        if high - 1 > self.limit:
+            raise ValueError(f"counted up to cost {self.limit}, asked for {high - 1}")
+        base = self.game.cost(subtree.prefix)
+        return self._upto(subtree, base, high - 1) - (self._upto(subtree, base, low - 1) if low > base else 0)
+
+    def _upto(self, subtree: Subtree, base: int, limit: int) -> int:
+        node = subtree.prefix
         total = 0
         if subtree.first <= 0 < subtree.last and base <= limit:
             total += 1
@@ -94,11 +106,35 @@ class PointCounter:
             total += self._deeper(node, limit)
         return total + self._further(node, base, max(subtree.first, 2) - 2, subtree.last - 2, limit)
 
-    def between(self, subtree: Subtree, low: int, high: int) -> int:
-        """Number of the subtree's points with ``low ≤ cost < high``."""
-        if high <= low:
-            return 0
-        return self.upto(subtree, high - 1) - (self.upto(subtree, low - 1) if low > 0 else 0)
+    def items_below(self, node: Point, low: int, high: int) -> Callable[[int], int]:
+        """Number of points with ``low ≤ cost < high`` of a node's items before an item, as a function of that item.
+
+        What does not depend on the item is counted once, for those who ask for many.
+        """
+        upper, lower = self._items_upto(node, high - 1), self._items_upto(node, low - 1)
+        return lambda item: upper(item) - lower(item)
+
+    def _items_upto(self, node: Point, limit: int) -> Callable[[int], int]:
+        if limit > self.limit:
+            raise ValueError(f"counted up to cost {self.limit}, asked for {limit}")
+        base = self.game.cost(node)
+        if base > limit:
+            return lambda _: 0
+        deeper = self._deeper(node, limit) if node else 0
+        budget = self._budget(base, limit)
+        offset = node[-1][0] + 1 if node else 0
+        every = self._suffix(offset, budget)
+
+        def upto(item: int) -> int:
+            if item <= 1:
+                return item
+            coordinate = offset + (item - 2) // 2
+            further = every - (here := self._suffix(coordinate, budget))
+            if item % 2:
+                further += (here - self._suffix(coordinate + 1, budget)) // 2
+            return 1 + deeper + further
+
+        return upto
 
     def next_cost(self, subtree: Subtree, low: int, wanted: int = 1) -> int | None:
         """Least cost ``c ≥ low`` such that ``wanted`` of the subtree's points have a cost in ``low..c``, or None."""

@@ -17,17 +17,19 @@ def bisect(counter: PointCounter, subtree: Subtree, low: int, high: int) -> tupl
             return None
         subtree = whole(counter.game, child)
     prefix, first, last = subtree.prefix, subtree.first, subtree.last
-    half = counter.between(subtree, low, high) / 2
+    below = counter.items_below(prefix, low, high)
+    # Points before the cut that would make the halves even, from the node's first item on; doubled, to stay whole.
+    middle = below(first) + below(last)
     least, most = first + 1, last - 1
     while least < most:
-        middle = (least + most) // 2
-        if counter.between(Subtree(prefix, first, middle), low, high) < half:
-            least = middle + 1
+        item = (least + most) // 2
+        if 2 * below(item) < middle:
+            least = item + 1
         else:
-            most = middle
+            most = item
     # The cut just before the one found may be the more even one.
     cuts = [least - 1, least] if least - 1 > first else [least]
-    at = min(cuts, key=lambda item: abs(counter.between(Subtree(prefix, first, item), low, high) - half))
+    at = min(cuts, key=lambda item: abs(2 * below(item) - middle))
     return Subtree(prefix, first, at), Subtree(prefix, at, last)
 
 

@@ -192,10 +192,14 @@ class SubtreeRow(Base):
 
     __tablename__ = "subtrees"
     __table_args__ = (
-        Index("ix_subtrees_frontier", "video_id", "floor", "id", postgresql_where=text("NOT split")),
+        # The open part of a level lies in front, its least bound first: done subtrees need not be passed over.
+        Index(
+            "ix_subtrees_frontier", "video_id", "floor", "lower", "undecided", "id",
+            postgresql_where=text("NOT split"),
+        ),
         CheckConstraint("0 <= first AND first < last", name="interval_not_empty"),
         CheckConstraint("floor <= lower AND lower <= threshold", name="lower_within_level"),
-    )
+    )  # fmt: skip
     id: Mapped[int] = mapped_column(primary_key=True)
     video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"))
     prefix: Mapped[list[Any]] = mapped_column(comment="the node's point, sparse")
@@ -216,6 +220,7 @@ class Worker(Base):
     __tablename__ = "workers"
     id: Mapped[str] = mapped_column(primary_key=True)
     info: Mapped[dict[str, Any]] = mapped_column(comment="common.wire.WorkerInfo")
+    video_id: Mapped[int | None] = mapped_column(ForeignKey("videos.id"), comment="clip it explored last")
     started_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     seen_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
@@ -241,8 +246,11 @@ class Task(Base):
         ),
         Index("ix_tasks_live", "state", "id", postgresql_where=text("finished_at IS NULL")),
         Index("ix_tasks_ready", "job_id", "id", postgresql_where=text("state = 'ready'")),
-        Index("ix_tasks_video_id", "video_id"),
-        Index("ix_tasks_worker_id", "worker_id", "id"),
+        Index("ix_tasks_live_video_id", "video_id", postgresql_where=text("finished_at IS NULL")),
+        Index("ix_tasks_announced", "id", postgresql_where=text("state = 'ready' AND announced_at IS NOT NULL")),
+        Index("ix_tasks_leased", "worker_id", postgresql_where=text("state = 'leased'")),
+        Index("ix_tasks_failed", "video_id", postgresql_where=text("state = 'failed'")),
+        Index("ix_tasks_before_exploration", "video_id", "kind", postgresql_where=text("kind <> 'explore'")),
     )  # fmt: skip
     id: Mapped[int] = mapped_column(primary_key=True)
     video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"))

@@ -27,13 +27,15 @@ _STOP_SECONDS = 10.0
 
 _CHILD = Path(__file__).with_name("child.py")
 
-# Small memory, one host, no network; fsync stays on, because the database is the only truth.
+# Small memory, one host, no network; fsync stays on, because the database is the only truth. A queue's rows die by the
+# thousand, so that the vacuum looks often; a checkpoint writes whole pages, so that there are few of them.
 _POSTGRES_SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "100",
     "shared_buffers": "64MB",
-    "max_wal_size": "256MB",
+    "max_wal_size": "1GB",
+    "autovacuum_naptime": "10s",
     "io_method": "sync",
     "fsync": "on",
     "timezone": "UTC",

@@ -16,7 +16,7 @@ from common.settings import Settings
 from common.store.tables import SubtreeRow, Task
 from common.vocab import JobStatus, Norm, StopReason, TaskState, Verdict, VideoStatus
 from common.wire import Claim, Explored
-from scheduler.exploration import subtree_of
+from scheduler.frontier import subtree_of
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
 from tests.enumeration import points
