@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from common.celery_app import make_app
 from common.wire import WorkerInfo
-from scheduler.intake.submit import cancel
+from scheduler.intake.control import cancel
 from tests.rows import Desk, prepared
 
 QUEUE = "SELECT tasks_ready, tasks_leased, workers_live FROM queue"
