@@ -25,7 +25,7 @@ from worker.store import WorkerStore
 SCHEDULER_POINTS = [
     "leading",
     "reap, before commit", "reap, after commit",
-    "merge, halfway", "merge, before commit", "merge, after commit",
+    "merge, halfway", "merge, many written", "merge, before commit", "merge, after commit",
     "plan, before commit", "plan, after commit",
     "announce, before commit", "announce, after commit", "send, halfway", "send, at the end",
     "finish, before commit",
@@ -76,11 +76,17 @@ def wound_scheduler(points: set[str]) -> None:
         if "merge, halfway" in points:
             die("merge, halfway")
 
-    def merge_returned(old: Any, session: Session, *args: Any) -> int:
-        merged = old(session, *args)
+    def write(old: Any, results: Any) -> None:
+        some = bool(results._merged)
+        old(results)
+        if some and "merge, many written" in points:
+            die("merge, many written")
+
+    def merge_returned(old: Any, session: Session, *args: Any) -> tuple[int, bool]:
+        merged, more = old(session, *args)
         if merged:
             at_commit(session, "merge", points)
-        return merged
+        return merged, more
 
     def plan_all(old: Any, session: Session, *args: Any) -> None:
         tasks = sa.select(sa.func.count(Task.id))
@@ -112,8 +118,9 @@ def wound_scheduler(points: set[str]) -> None:
             die("send, at the end")
 
     wrap(merge, "_merge_one", merge_one)
+    wrap(merge.PlainResults, "write", write)
     steps = {
-        "_rounds": rounds, "reap": reap, "merge_returned": merge_returned, "_plan_all": plan_all,
+        "_rounds": rounds, "reap": reap, "merge_returned": merge_returned, "plan_all": plan_all,
         "_finish_jobs": finish_jobs, "choose": choose, "send": send,
     }  # fmt: skip
     for name, wrapper in steps.items():

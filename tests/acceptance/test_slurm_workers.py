@@ -16,10 +16,10 @@ import pytest
 import sqlalchemy as sa
 
 from common.settings import Settings
+from scheduler.processes import STOP_SECONDS
 from scheduler.report.rows import worker_rows
 from tests.commands import parse
 from tests.crew import ROOT, Crew
-from worker.store import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.acceptance
 FOLDER = ROOT / "deploy" / "slurm"
@@ -42,7 +42,7 @@ def test_bash_reads_it_and_its_directives_fit_together() -> None:
     assert (directives["gpus"], directives["requeue"]) == ("1", "")
     target, name, before = re.fullmatch(r"(B):(\w+)@(\d+)", directives["signal"]).groups()
     assert (target, name) == ("B", "TERM")
-    assert int(before) > PATIENCE_SECONDS + 10
+    assert int(before) > STOP_SECONDS + 10
     # Slurm stops reading directives at the first command.
     assert TEXT.rindex("#SBATCH") < TEXT.index("\nset -")
     assert parse(["flowcert", *re.search(r'^exec "\$\{FLOWCERT:-flowcert\}" (.+)$', TEXT, re.MULTILINE)[1].split()])

@@ -16,7 +16,7 @@ SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
 VIEWS = sorted(path.stem for path in object_files() if path.parent.name == "views")
 FUNCTIONS = sorted(path.stem for path in object_files() if path.parent.name == "functions" and path.stem != "grants")
 #: What views call, and so whoever looks at them.
-NEEDED = {"flow_distance", "median"}
+NEEDED = {"flow_distance", "median", "wall_seconds"}
 
 #: What it tries, and what keeps it from that even when its transactions may write.
 CHANGES = {

@@ -95,10 +95,10 @@ def test_a_leader_that_hangs_is_taken_over_from_and_leads_no_more(
 ) -> None:
     hang, released, tick = threading.Event(), threading.Event(), loop.tick
 
-    def hanging_tick(*args: Any) -> None:
+    def hanging_tick(*args: Any) -> int:
         if threading.current_thread().name == "first" and hang.is_set():
             released.wait(60)
-        tick(*args)
+        return tick(*args)
 
     monkeypatch.setattr(loop, "tick", hanging_tick)
     monkeypatch.setattr(loop, "_SILENCE_SECONDS", 2)

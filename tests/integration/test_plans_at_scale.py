@@ -23,9 +23,10 @@ from scheduler.clips import spec_of
 from scheduler.embedded import EmbeddedStack
 from scheduler.exploration import plan
 from scheduler.frontier import frontier_bound, live_tasks
-from scheduler.loop import _finish_jobs, _plan_all
+from scheduler.loop import _finish_jobs
 from scheduler.merge import merge_returned
 from scheduler.pace import Pace
+from scheduler.planning import plan_all
 from scheduler.reap import reap
 from tests.conftest import TEMPLATE, _administer, _create, _url
 
@@ -39,7 +40,9 @@ SET session_replication_role = replica;
 SET synchronous_commit = off;
 INSERT INTO jobs (id, digest, spec, budget_points) VALUES (1, 'hot', CAST(:spec AS jsonb), 1000000000000);
 INSERT INTO jobs (id, digest, spec, budget_points) VALUES (2, 'waiting', CAST(:spec AS jsonb), 1000000000000);
-INSERT INTO workers (id, info) SELECT 'worker-' || n, '{}' FROM generate_series(1, :workers) n;
+INSERT INTO workers (id, info)
+    SELECT 'worker-' || n, jsonb_build_object('program', (SELECT program FROM schema_objects))
+    FROM generate_series(1, :workers) n;
 INSERT INTO videos (id, job_id, path, label, status, clip_digest, prepared_at, predicted, margin, region_sizes,
                     radius_cost, points_total, points_needed, floor, threshold)
     SELECT n, 1, '/hot/' || n, 'walk', 'exploring', repeat('a', 64), now(), 'walk', 1, CAST(:sizes AS jsonb), 768,
@@ -52,13 +55,13 @@ INSERT INTO subtrees (id, video_id, prefix, first, last, floor, threshold, lower
     SELECT n, 1 + n % :hot, '[[0, 1], [1, 1], [2, 1]]', 0, 2, 512, 769, 769 FROM generate_series(1, :done) n;
 INSERT INTO subtrees (id, video_id, prefix, first, last, floor, threshold, lower)
     SELECT :done + n, 1 + n % :hot, '[[0, 1]]', 2 + 2 * n, 4 + 2 * n, 512, 769, 512 FROM generate_series(1, 400) n;
-INSERT INTO tasks (id, video_id, kind, subtree_id, state, attempt, worker_id, announced_at, finished_at)
-    SELECT n, 1 + n % :hot, 'explore', n, 'merged', 1, 'worker-' || 1 + n % :workers, now(), now()
+INSERT INTO tasks (id, job_id, video_id, kind, subtree_id, state, attempt, worker_id, announced_at, finished_at)
+    SELECT n, 1, 1 + n % :hot, 'explore', n, 'merged', 1, 'worker-' || 1 + n % :workers, now(), now()
     FROM generate_series(1, :done) n;
-INSERT INTO tasks (id, video_id, kind)
-    SELECT :done + n, :hot + n, 'prepare' FROM generate_series(1, :waiting) n;
-INSERT INTO tasks (id, video_id, kind, subtree_id, state, attempt, worker_id, announced_at, lease_until)
-    SELECT 2 * :done + n, 1 + n % :hot, 'explore', :done + n,
+INSERT INTO tasks (id, job_id, video_id, kind)
+    SELECT :done + n, 2, :hot + n, 'prepare' FROM generate_series(1, :waiting) n;
+INSERT INTO tasks (id, job_id, video_id, kind, subtree_id, state, attempt, worker_id, announced_at, lease_until)
+    SELECT 2 * :done + n, 1, 1 + n % :hot, 'explore', :done + n,
         CASE WHEN n <= 64 THEN 'leased' WHEN n <= 192 THEN 'returned' ELSE 'ready' END, 1,
         'worker-' || 1 + n % :workers, now(), CASE WHEN n <= 64 THEN now() + interval '1 hour' END
     FROM generate_series(1, 300) n;
@@ -169,7 +172,7 @@ def test_claim_beat_and_append(session: Session, task: int) -> None:
 
 
 def test_choose(session: Session) -> None:
-    assert len(choose(session, WORKERS, 10)) > 100
+    assert len(choose(session, WORKERS, 10, Pace(10.0).shares)) > 100
     assert_by_index(session, 2)
     assert live_workers(session, 60) == WORKERS
 
@@ -177,7 +180,7 @@ def test_choose(session: Session) -> None:
 def test_reap(session: Session) -> None:
     session.execute(sa.text("UPDATE tasks SET lease_until = now() - interval '1 s' WHERE id = 2000003"))
     plans(session)
-    reap(session, 3)
+    reap(session, 3, 60.0)
     assert_by_index(session, 4)
 
 
@@ -203,7 +206,7 @@ def test_plan_and_the_levels_bound(session: Session) -> None:
 
 
 def test_a_round_of_planning_and_ending_jobs(session: Session) -> None:
-    _plan_all(session, Pace(10.0), WORKERS, 20)
+    plan_all(session, Pace(10.0), WORKERS, 20)
     _finish_jobs(session)
     assert_by_index(session, 5)
     assert session.get_one(Video, 1).status == VideoStatus.EXPLORING

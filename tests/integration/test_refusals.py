@@ -32,8 +32,9 @@ def test_a_worker_of_another_version_is_given_nothing_and_told_so(desk: Desk) ->
     desk.submit()
     desk.round()
     (task,) = desk.ready()
-    assert not desk.ann.beat(OLDER, None, None).current
-    assert desk.ann.claim(task) is None
+    old = WorkerStore(desk.engine, "old", 60.0)
+    assert not old.beat(OLDER, None, None).current
+    assert old.claim(task) is None
     assert desk.bob.beat(HERE, None, None).current
     assert desk.bob.claim(task) is not None
 
@@ -101,7 +102,7 @@ def test_a_host_without_the_jobs_files_hands_its_task_to_others_and_gets_none_of
     for _ in range(2):
         taken = desk.bob.claim(claim.task)
         assert desk.rows(
-            f"SELECT job_id FROM videos v JOIN tasks t ON t.video_id = v.id WHERE t.id = {taken.task}"
+            f"SELECT v.job_id FROM videos v JOIN tasks t ON t.video_id = v.id WHERE t.id = {taken.task}"
         ) == [(bad,)]
         assert desk.bob.append(taken, prepared(), 0.1) == "accepted"
 
@@ -183,15 +184,15 @@ def test_an_idle_worker_is_told_of_a_task_whose_message_nobody_answered(desk: De
 def test_what_a_dead_worker_leaves_is_announced_though_the_window_is_full(desk: Desk) -> None:
     desk.submit(*(f"/videos/{n}.avi" for n in range(8)))
     with sa.orm.Session(desk.engine) as session, session.begin():
-        ids = choose(session, 2, 3)
+        ids = choose(session, 2, 3, desk.pace.shares)
     assert len(ids) == 6
     desk.claim(ids[0], desk.ann)
     lost = desk.claim(ids[1], desk.doomed).task
     with sa.orm.Session(desk.engine) as session, session.begin():
         reap(session, 3, 60.0)
         # One worker of two is gone, and its window with it.
-        assert choose(session, 1, 3) == [lost]
-        assert choose(session, 1, 3) == []
+        assert choose(session, 1, 3, desk.pace.shares) == [lost]
+        assert choose(session, 1, 3, desk.pace.shares) == []
 
 
 @pytest.mark.parametrize("foreign", ["another clip's", "another job's", "one that is over", "one that never was"])

@@ -20,7 +20,6 @@ from common.settings import Settings
 from scheduler.embedded.binaries import find_binaries
 from scheduler.processes import STOP_SECONDS
 from tests.commands import parse, parse_script
-from worker.store import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -97,7 +96,7 @@ def test_work_begins_after_the_upgrade() -> None:
 
 def test_workers_have_time_to_hand_in() -> None:
     for name in WORKERS:
-        assert seconds(SERVICES[name]["stop_grace_period"]) > max(PATIENCE_SECONDS, STOP_SECONDS) + 10
+        assert seconds(SERVICES[name]["stop_grace_period"]) > STOP_SECONDS + 10
 
 
 def test_a_gpu_machine_has_a_process_for_each_gpu_and_only_when_asked() -> None:

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from common.settings import Settings
+from scheduler.processes import STOP_SECONDS
 from tests.commands import parse, parse_script
-from worker.store import PATIENCE_SECONDS
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
 #: The API versions in which a current cluster (and KEDA 2) knows these kinds.
@@ -180,7 +180,7 @@ def test_images_are_pinned() -> None:
 def test_a_worker_has_a_gpu_to_itself_and_time_to_hand_in() -> None:
     (container,) = pod("worker")["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert pod("worker")["terminationGracePeriodSeconds"] > PATIENCE_SECONDS + 10
+    assert pod("worker")["terminationGracePeriodSeconds"] > STOP_SECONDS + 10
     assert WORKLOADS["scheduler"]["spec"]["replicas"] == 2
 
 
