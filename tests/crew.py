@@ -26,7 +26,9 @@ class Crew:
     def __init__(self, engine: sa.Engine, urls: dict[str, str], folder: Path, **settings: object) -> None:
         self.engine, self.folder = engine, folder
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FLOWCERT_")}
-        given = {f"FLOWCERT_{name.upper()}": str(value) for name, value in {**urls, **settings}.items()}
+        # Workers refuse a test's models otherwise; a test that is about this says what they may import.
+        settings = {"model_factories": "*", **urls, **settings}
+        given = {f"FLOWCERT_{name.upper()}": str(value) for name, value in settings.items()}
         self._environment = {**inherited, **given, "FLOWCERT_DATA_DIR": str(folder / "data")}
         self._processes: list[subprocess.Popen[bytes]] = []
 

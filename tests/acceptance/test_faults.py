@@ -67,7 +67,7 @@ def crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) 
     urls = {"database_url": database_url, "broker_url": broker_url}
     # Three kills may all meet one task, which must not count as its own fault.
     settings = {"lease_seconds": LEASE_SECONDS, "beat_seconds": 0.5, "task_seconds": 1, "batch_points": 1}
-    settings |= {"max_attempts": 9, "model_factories": "tests.whole_model:*"}
+    settings["max_attempts"] = 9
     with Crew(engine, urls, tmp_path, **settings) as started:
         yield started
 
