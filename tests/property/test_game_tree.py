@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from common.game import Game, PointCounter, Subtree, bisect, cost_of_radius, counting, cut, distance, whole
+from common.game import Game, PointCounter, Subtree, bisect, cost_of_radius, cut, distance, suffixes, whole
 from common.vocab import Norm
 from tests.enumeration import points
 from tests.strategies import brute_cost, brute_points, tiny_games
@@ -55,8 +55,8 @@ def test_counts_that_outgrow_machine_integers_are_as_exact(drawn, bits, data):
     counter = PointCounter(game, limit)
     with pytest.MonkeyPatch.context() as patch:
         # Tiny counts stand for large ones: tables end early and digits have two bits.
-        patch.setattr(counting, "_FITS_BITS", bits)
-        patch.setattr(counting, "_DIGIT_BITS", 2)
+        patch.setattr(suffixes, "_FITS_BITS", bits)
+        patch.setattr(suffixes, "_DIGIT_BITS", 2)
         large = PointCounter(game, limit)
         assert [large.upto(whole(game), b) for b in range(limit + 1)] == [
             counter.upto(whole(game), b) for b in range(limit + 1)
