@@ -76,6 +76,15 @@ def witness_rows(engine: Engine, job_id: int) -> list[Row]:
     return _read(engine, query, job=job_id)
 
 
+def shown_witness_rows(engine: Engine, job_id: int) -> list[Row]:
+    """The witness that is shown of each clip that has one: the best on the grid, or else the shortest real one."""
+    query = (
+        "SELECT DISTINCT ON (video_id) * FROM clip_witnesses WHERE job_id = :job AND best"
+        " ORDER BY video_id, kind = 'real'"
+    )
+    return _read(engine, query, job=job_id)
+
+
 def replayed_witness_rows(engine: Engine, job_id: int) -> tuple[list[Row], int]:
     """Witnesses of a job's clips that their replay confirmed, clip by clip; and how many it did not confirm."""
     query = "SELECT * FROM clip_witnesses WHERE job_id = :job ORDER BY video, kind, witness_id"

@@ -64,7 +64,7 @@ def test_a_witness_is_drawn_and_told(flowcert, certified, engine, tmp_path):
     assert f"{name}: {best.predicted} by flow {told['moves'][0]['flow']}: " in flowcert("results", job)[1]
     assert " by flow " not in flowcert("results", other)[1]
     name = "/".join(robust.video.parts[-2:])
-    refused(flowcert("witness", other, name, "--out", out), f"VIDEO: {name} has no witness on the grid; ")
+    refused(flowcert("witness", other, name, "--out", out), f"VIDEO: {name} has no witness; ")
     refused(flowcert("witness", job, "no/such.avi", "--out", out), f"VIDEO: job {job} has no clip 'no/such.avi'")
 
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_drawn_is_refused(flowcert, certified, tmp_path):
     sampling = game.spec.sampling
     write_video(game.video, Random(9), frames=9, height=sampling.height, width=sampling.width)
     answer = flowcert("witness", job, game.video, "--out", tmp_path / "out")
-    refused(answer, f"VIDEO: {game.video}: file changed since it was certified")
+    refused(answer, f"VIDEO: {game.video}: file changed since it was prepared")
     refused(flowcert("witness", "7", game.video, "--out", tmp_path), "JOB: there is no job '7'")
 
 
