@@ -1,4 +1,4 @@
-"""Decides what is read for reports: rows of the views, and nothing else."""
+"""Decides what is read for reports: rows of the views, and of tables only what a job's provenance is."""
 
 from __future__ import annotations
 
@@ -36,6 +36,21 @@ def progress_rows(engine: Engine) -> list[Row]:
 def job_progress(engine: Engine, job_id: int) -> Row:
     """One job's progress."""
     return _read(engine, "SELECT * FROM job_progress WHERE job_id = :job", job=job_id)[0]
+
+
+def job_row(engine: Engine, job_id: int) -> Row:
+    """One job's own row, with its specification."""
+    return _read(engine, "SELECT * FROM jobs WHERE id = :job", job=job_id)[0]
+
+
+def job_worker_rows(engine: Engine, job_id: int) -> list[Row]:
+    """Workers that took a job's tasks: what each said of itself, and how many of them it returned."""
+    query = (
+        "SELECT w.id, w.info, count(*) FILTER (WHERE a.outcome = 'returned') AS returned"
+        " FROM workers w JOIN attempts a ON a.worker_id = w.id JOIN tasks t ON t.id = a.task_id"
+        " JOIN videos v ON v.id = t.video_id WHERE v.job_id = :job GROUP BY w.id ORDER BY w.id"
+    )
+    return _read(engine, query, job=job_id)
 
 
 def clip_rows(engine: Engine, job_id: int) -> list[Row]:
