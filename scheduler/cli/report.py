@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from scheduler.cli.output import note
 from scheduler.cli.programs import answers
 from scheduler.cli.servers import open_servers
 from scheduler.cli.steps import shown_steps
-from scheduler.report.pages.folder import report_folder
+from scheduler.report.pages.folder import is_file, report_folder
 from scheduler.report.rows import (
     Row,
     clip_rows,
@@ -44,9 +45,10 @@ def report(job: Job, out: Out) -> None:
     from scheduler.report.pages.provenance import read_provenance
     from scheduler.report.pages.render import write_report
 
-    with open_servers(Settings()) as servers, report_folder(out) as folder:
-        engine = servers.engine
+    with ExitStack() as opened:
+        engine = opened.enter_context(open_servers(Settings())).engine
         job_id = find_job(engine, job)
+        folder = opened.enter_context(report_folder(out))
         rows, spec, summary = clip_rows(engine, job_id), job_row(engine, job_id)["spec"], read_summary(engine, job_id)
         routes, traces = (_by_clip(read(engine, job_id)) for read in (guarantee_rows, trace_rows))
         witnesses = {row["video_id"]: row for row in shown_witness_rows(engine, job_id)}
@@ -74,15 +76,20 @@ def _by_clip(rows: Sequence[Row]) -> dict[int, list[Row]]:
 
 def _draw(rows: Sequence[Row], witnesses: dict[int, Row], spec: Row, folder: Path) -> list[dict[str, Any]]:
     """What was drawn of each clip, below ``folder``; ``problem`` says what was not."""
-    prepared = [row for row in rows if row["clip_digest"] is not None]
+    drawn: dict[int, dict[str, Any]] = {row["video_id"]: {"problem": "it was never prepared"} for row in rows}
+    prepared = []
+    for row in rows:
+        if row["clip_digest"] is not None and not is_file(row["video"]):
+            drawn[row["video_id"]] = {"problem": f"{row['video']} is gone"}
+        elif row["clip_digest"] is not None:
+            prepared.append(row)
     questions = [_question(row, witnesses.get(row["video_id"]), spec, folder.absolute()) for row in prepared]
-    drawn = {}
     with shown_steps() as shown:
         said = answers("worker.entry.draw_report", questions)
         for number, (row, answer) in enumerate(zip(prepared, said, strict=True), 1):
             drawn[row["video_id"]] = answer
             shown.step("clips drawn", number, len(prepared))
-    return [drawn.get(row["video_id"], {"problem": "it was never prepared"}) for row in rows]
+    return [drawn[row["video_id"]] for row in rows]
 
 
 def _question(row: Row, witness: Row | None, spec: Row, folder: Path) -> Row:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: Units of a drawing, and the room around its axes.
-WIDTH, HEIGHT = 720.0, 300.0
-LEFT, RIGHT, TOP, BOTTOM = 64.0, 20.0, 14.0, 54.0
+WIDTH, HEIGHT = 840.0, 330.0
+LEFT, RIGHT, TOP, BOTTOM = 78.0, 24.0, 44.0, 60.0
 #: Most ticks of an axis.
 _TICKS = 6
 

@@ -1,4 +1,4 @@
-"""Decides where a report may be written: into a folder that is new, empty, or an earlier report."""
+"""Decides which files a report may touch: it is written into a folder that is new, empty, or an earlier report."""
 
 from __future__ import annotations
 
@@ -54,3 +54,11 @@ def _replace(staging: Path, out: Path) -> None:
         if there.is_dir() and not there.is_symlink():
             shutil.rmtree(there)
         written.replace(there)
+
+
+def is_file(path: str) -> bool:
+    """Whether a clip's file is there to be looked at."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # A name that no file can have.
+        return False

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from scheduler.report.pages.folder import is_file
 from scheduler.report.rows import Row, job_row, job_worker_rows
 from scheduler.report.summary import SEED
 
@@ -71,16 +72,9 @@ def _missing(model: Row, clips: Sequence[Row]) -> Iterator[str]:
                 yield f"{weights}: the weights have changed since the job was submitted"
     except (OSError, ValueError):
         yield f"{weights}: the weights are gone"
-    gone = [row["video"] for row in clips if not _is_file(row["video"])]
+    gone = [row["video"] for row in clips if not is_file(row["video"])]
     if gone:
         yield f"{len(gone):,} of {len(clips):,} videos are gone, the first of them {gone[0]}"
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):  # A name that no file can have.
-        return False
 
 
 def _alike(workers: Sequence[Row]) -> Iterator[Row]:
