@@ -21,6 +21,8 @@ from worker.picture.scene import Scene
 
 #: Pixels that one sprite may have; frames of a clip that has more are made smaller.
 MOST_PIXELS = 1_500_000
+#: WebP's quality: above 100 there is no loss, for frames are the evidence. Drawings may lose a little, in a fifth of the time.
+_LOSSLESS, _DRAWING = 101, 90
 #: Height from which arrows and numbers are readable, in pixels.
 _READABLE = 192
 
@@ -55,7 +57,7 @@ def draw_clip(clip: PreparedClip, folder: Path) -> dict[str, Any]:
         "regions": [len(sizes) for sizes in clip.region_sizes],
         "sprites": {
             "original": vars(_write([_bytes(frame) for frame in frames], folder / "original.webp")),
-            "regions": vars(_write(panels, folder / "regions.webp")),
+            "regions": vars(_write(panels, folder / "regions.webp", _DRAWING)),
         },
     }
 
@@ -71,7 +73,7 @@ def draw_change(scene: Scene, folder: Path) -> dict[str, Any]:
         "sprites": {
             "changed": vars(_write([_bytes(frame) for frame in scene.changed], folder / "changed.webp")),
             "difference": vars(_write([_bytes(frame) for frame in difference], folder / "difference.webp")),
-            "moves": vars(_write(moved, folder / "moves.webp")),
+            "moves": vars(_write(moved, folder / "moves.webp", _DRAWING)),
         },
     }
 
@@ -88,8 +90,8 @@ def _bytes(frame: Array) -> Picture:
     return np.round(255 * np.clip(frame, 0, 1)).astype(np.uint8)
 
 
-def _write(tiles: Sequence[Picture], path: Path) -> Sprite:
-    """Write tiles of one size, without loss unless they have to be made smaller."""
+def _write(tiles: Sequence[Picture], path: Path, quality: int = _LOSSLESS) -> Sprite:
+    """Write tiles of one size; without loss, unless they have to be made smaller or ``quality`` is given."""
     height, width, _ = tiles[0].shape
     shrink = math.sqrt(min(1.0, MOST_PIXELS / (len(tiles) * height * width)))
     if shrink < 1:
@@ -102,8 +104,7 @@ def _write(tiles: Sequence[Picture], path: Path) -> Sprite:
     for number, tile in enumerate(tiles):
         top, left = number // columns * height, number % columns * width
         sheet[top : top + height, left : left + width] = tile
-    # A quality above 100 is WebP's lossless mode: the frames are the evidence.
-    done, data = cv2.imencode(".webp", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 101])
+    done, data = cv2.imencode(".webp", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, quality])
     if not done:
         raise InputError("--out", f"{path}: cannot be encoded")
     try:
