@@ -64,7 +64,7 @@ def turns(moves: Sequence[Move]) -> list[str]:
     said = []
     for flow, picked in groupby(moves, key=lambda move: move.flow):
         regions = [
-            f"{place} {' and '.join(f'{move.direction} by {abs(move.pixels):g} px' for move in moved)}"
+            f"{place} {' and '.join(f'{move.direction} by {_length(move)} px' for move in moved)}"
             for place, moved in groupby(picked, key=lambda move: move.place)
         ]
         said.append(
@@ -84,12 +84,17 @@ def brief(moves: Sequence[Move], most: int = 4) -> str:
     said = []
     for flow, picked in groupby(shown, key=lambda move: move.flow):
         regions = [
-            f"{place} {', '.join(f'{move.direction} {abs(move.pixels):g} px' for move in moved)}"
+            f"{place} {', '.join(f'{move.direction} {_length(move)} px' for move in moved)}"
             for place, moved in groupby(picked, key=lambda move: move.place)
         ]
         said.append(f"flow {flow}: {', '.join(regions)}")
     left = len(moves) - len(shown)
     return "; ".join([*said, *([f"{left} more moves"] if left else [])]) or "no move"
+
+
+def _length(move: Move) -> str:
+    """Pixels of a move: whole where it is made of steps, three digits of a real number."""
+    return f"{abs(move.pixels):g}" if move.steps is not None else f"{abs(move.pixels):.3g}"
 
 
 def _move(coordinate: int, steps: int | None, pixels: float, regions: Regions) -> Move:

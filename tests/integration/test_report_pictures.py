@@ -41,7 +41,7 @@ def test_a_clip_is_drawn_unless_its_video_has_changed(flowcert, certified, tmp_p
         text = _clip_page(tmp_path / "report").read_text(encoding="utf-8")
         assert said in text
         drawn = sorted(path.name for path in (tmp_path / "report" / "clips").glob("*/*"))
-        assert drawn == [f"{name}.webp" for name in ("changed", "difference", "moves", "original", "regions")]
+        assert drawn == ["changed.png", "difference.png", "moves.webp", "original.png", "regions.webp"]
         hashes = (tmp_path / "report" / "sha256.txt").read_text()
         assert f"{sha256(clip.video.read_bytes()).hexdigest()}  {clip.video}\n" in hashes
     sampling = game.spec.sampling

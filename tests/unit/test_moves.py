@@ -60,7 +60,7 @@ def test_a_real_change_is_told_in_pixels():
         (None, 0.25, "right"),
         (None, -1 / 3, "up"),
     ]
-    assert strategy(moves).endswith("region 7 (row 2, column 3) right by 0.25 px and up by 0.333333 px")
+    assert strategy(moves).endswith("region 7 (row 2, column 3) right by 0.25 px and up by 0.333 px")
 
 
 def test_a_short_form_is_short():

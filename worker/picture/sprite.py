@@ -21,8 +21,9 @@ from worker.picture.scene import Scene
 
 #: Pixels that one sprite may have; frames of a clip that has more are made smaller.
 MOST_PIXELS = 1_500_000
-#: WebP's quality: above 100 there is no loss, for frames are the evidence. Drawings may lose a little, in a fifth of the time.
-_LOSSLESS, _DRAWING = 101, 90
+#: How pictures are written, by the ending of their files. Frames are the evidence: PNG loses nothing, in a fifth of the
+#: time that WebP without loss takes. Drawings over them may lose a little.
+_WRITTEN = {".png": [cv2.IMWRITE_PNG_COMPRESSION, 6], ".webp": [cv2.IMWRITE_WEBP_QUALITY, 90]}
 #: Height from which arrows and numbers are readable, in pixels.
 _READABLE = 192
 
@@ -56,8 +57,8 @@ def draw_clip(clip: PreparedClip, folder: Path) -> dict[str, Any]:
         "frames": len(frames),
         "regions": [len(sizes) for sizes in clip.region_sizes],
         "sprites": {
-            "original": vars(_write([_bytes(frame) for frame in frames], folder / "original.webp")),
-            "regions": vars(_write(panels, folder / "regions.webp", _DRAWING)),
+            "original": vars(_write([_bytes(frame) for frame in frames], folder / "original.png")),
+            "regions": vars(_write(panels, folder / "regions.webp")),
         },
     }
 
@@ -71,9 +72,9 @@ def draw_change(scene: Scene, folder: Path) -> dict[str, Any]:
         "factor": factor,
         "changed_frames": [flow + 2 for flow in scene.flows],
         "sprites": {
-            "changed": vars(_write([_bytes(frame) for frame in scene.changed], folder / "changed.webp")),
-            "difference": vars(_write([_bytes(frame) for frame in difference], folder / "difference.webp")),
-            "moves": vars(_write(moved, folder / "moves.webp", _DRAWING)),
+            "changed": vars(_write([_bytes(frame) for frame in scene.changed], folder / "changed.png")),
+            "difference": vars(_write([_bytes(frame) for frame in difference], folder / "difference.png")),
+            "moves": vars(_write(moved, folder / "moves.webp")),
         },
     }
 
@@ -90,8 +91,8 @@ def _bytes(frame: Array) -> Picture:
     return np.round(255 * np.clip(frame, 0, 1)).astype(np.uint8)
 
 
-def _write(tiles: Sequence[Picture], path: Path, quality: int = _LOSSLESS) -> Sprite:
-    """Write tiles of one size; without loss, unless they have to be made smaller or ``quality`` is given."""
+def _write(tiles: Sequence[Picture], path: Path) -> Sprite:
+    """Write tiles of one size, smaller where there are too many pixels."""
     height, width, _ = tiles[0].shape
     shrink = math.sqrt(min(1.0, MOST_PIXELS / (len(tiles) * height * width)))
     if shrink < 1:
@@ -104,7 +105,7 @@ def _write(tiles: Sequence[Picture], path: Path, quality: int = _LOSSLESS) -> Sp
     for number, tile in enumerate(tiles):
         top, left = number // columns * height, number % columns * width
         sheet[top : top + height, left : left + width] = tile
-    done, data = cv2.imencode(".webp", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, quality])
+    done, data = cv2.imencode(path.suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), _WRITTEN[path.suffix])
     if not done:
         raise InputError("--out", f"{path}: cannot be encoded")
     try:

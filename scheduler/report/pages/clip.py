@@ -16,6 +16,8 @@ from scheduler.report.tables import short_name
 
 #: Flows whose moves are told; of a real change, which moves most regions, each has many.
 _MOST_TURNS = 40
+#: Letters of all moves from which they are folded.
+_FOLDED = 3_000
 #: Letters of one flow's moves that are shown.
 _MOST_LETTERS = 2_000
 
@@ -43,6 +45,11 @@ class ClipPage:
     def folder(self) -> str:
         """Its pictures, from the page."""
         return str(self.row["video_id"])
+
+    @property
+    def long(self) -> bool:
+        """Whether the moves fill so much of the page that they are folded."""
+        return sum(map(len, self.turns)) > _FOLDED
 
     @property
     def first_changed(self) -> int:

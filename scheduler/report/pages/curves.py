@@ -14,6 +14,8 @@ from scheduler.report.summary import Summary, known_bounds, restricted
 _STEPS = 400
 #: Share of the time shown that is left after the last move of a bound.
 _ROOM = 0.05
+#: How far a drawing reaches above the greatest bound.
+_ABOVE = 1.25
 
 
 def share_chart(summary: Summary, clips: Sequence[Row]) -> Chart | None:
@@ -71,10 +73,16 @@ def convergence_chart(clip: Row, trace: Sequence[Row]) -> Chart | None:
         Line("FMSR at most", Guarantee.WITNESS.value, "c3 solid", [*upper, (end, upper[-1][1])] if upper else []),
         *_of_real_changes(clip, start, end),
     ]
-    most = max([clip["radius"], *(y for line in lines for _, y in line.points)])
+    highest = max(y for line in lines for _, y in line.points)
+    # Where an upper bound is known, what lies far above it is of no interest.
+    bounded = upper or clip["msr_upper"] is not None
+    most = 1.08 * clip["radius"]
+    if bounded and highest > 0:
+        most = max(highest, min(_ABOVE * highest, most))
+    level = (clip["radius"], f"radius {clip['radius']:g} px") if clip["radius"] <= most else None
     title = f"Bounds of the clip in pixels ({clip['norm']}), from the first to the last time that one moved"
     names = ("seconds since the job was submitted", f"flow distance, px {clip['norm']}")
-    return draw(title, names, lines, (start, end), 1.08 * most, level=(clip["radius"], f"radius {clip['radius']:g} px"))
+    return draw(title, names, lines, (start, end), most, level=level)
 
 
 def _of_real_changes(clip: Row, start: float, end: float) -> Iterator[Line]:

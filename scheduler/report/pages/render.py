@@ -17,7 +17,7 @@ from scheduler.report.pages.provenance import Provenance, hash_lines
 from scheduler.report.rows import Row
 from scheduler.report.summary import CONFIDENCE, RESAMPLES, VERDICTS, Summary
 from scheduler.report.summary_table import interval_text, share_text
-from scheduler.report.tables import at_least, at_most, bounds, distance, msr_bounds, short_name
+from scheduler.report.tables import at_least, at_most, bounds, distance, msr_bounds, points_text, short_name
 
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Files that every page refers to.
@@ -65,7 +65,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     said: tuple[Callable[..., Any], ...] = (
-        at_least, at_most, bounds, distance, interval_text, msr_bounds, share_text, short_name,
+        at_least, at_most, bounds, distance, interval_text, msr_bounds, points_text, share_text, short_name,
     )  # fmt: skip
     environment.globals.update({function.__name__: function for function in said})
     environment.globals.update(infinity=math.inf, verdicts=VERDICTS, resamples=RESAMPLES, confidence=CONFIDENCE)

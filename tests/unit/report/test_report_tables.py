@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.report.tables import at_least, at_most, bounds, distance, msr_bounds
+from scheduler.report.tables import at_least, at_most, bounds, distance, msr_bounds, points_text
 
 
 @given(st.floats(1e-6, 1e9))
@@ -28,3 +28,10 @@ def test_what_is_not_known_or_does_not_exist():
     assert msr_bounds({"msr_lower": None, "msr_upper": None}) == "?"
     assert msr_bounds({"msr_lower": None, "msr_upper": 3.14159}) == "≤ 3.142"
     assert msr_bounds({"msr_lower": 2.71899, "msr_upper": None}) == "2.718 .. ?"
+
+
+def test_points_are_counted_as_far_as_they_can_be_read():
+    assert points_text({"points_explored": 1234, "points_total": None}) == ""
+    assert points_text({"points_explored": 1234, "points_total": Decimal(84141)}) == "1,234 of 84,141"
+    # No float holds as many as a game may have.
+    assert points_text({"points_explored": 5, "points_total": Decimal(7 * 10**400)}) == "5 of 7.0e+400"
