@@ -1,4 +1,4 @@
-"""Decides how a grid point is said in words: as moves of the two players, flow by flow and region by region.
+"""Decides how a change of flow is said in words: as moves of the two players, flow by flow and region by region.
 
 Flows, regions, rows and columns are counted from one here, as people count frames: flow t leads from frame t to t+1.
 Coordinates keep their numbers, which count from zero.
@@ -18,40 +18,45 @@ _DIRECTIONS = {("u", 1): "right", ("u", -1): "left", ("v", 1): "down", ("v", -1)
 
 
 @dataclass(frozen=True)
+class Regions:
+    """How the flows of a clip are divided, as far as words need it."""
+
+    sizes: Sequence[Sequence[Sequence[int]]]
+    """For each flow, its regions' pixel counts, run-length encoded as (pixels, how many regions)."""
+    partition: Partition
+    width: int  #: of the frames, in pixels
+
+
+@dataclass(frozen=True)
 class Move:
-    """What a grid point does to one coordinate."""
+    """What a grid point, or a real change, does to one coordinate."""
 
     coordinate: int  #: number of the coordinate, from 0
     flow: int  #: number of the flow, from 1; it leads from frame ``flow`` to ``flow + 1``
     region: int  #: number of the region in its flow, from 1
     place: str  #: the region in words
     axis: str  #: ``u`` or ``v``
-    steps: int  #: atomic manipulations, with their sign
-    pixels: float  #: the same in pixels: ``tau * steps``
+    steps: int | None  #: atomic manipulations, with their sign; None in a real change
+    pixels: float  #: the same in pixels: ``tau * steps``, or any real number
     size: int  #: pixels in the region
 
     @property
     def direction(self) -> str:
         """Where the region is moved: right, left, down or up."""
-        return _DIRECTIONS[self.axis, 1 if self.steps > 0 else -1]
+        return _DIRECTIONS[self.axis, 1 if self.pixels > 0 else -1]
 
 
-def moves_of(
-    point: Point, region_sizes: Sequence[Sequence[Sequence[int]]], partition: Partition, tau: float, width: int
-) -> tuple[Move, ...]:
-    """List a point's moves in order of coordinates.
+def moves_of(point: Point, tau: float, regions: Regions) -> tuple[Move, ...]:
+    """List a grid point's moves in order of coordinates; ``tau`` is in pixels.
 
-    ``region_sizes`` holds, for each flow, its regions' pixel counts, run-length encoded as (pixels, how many regions).
-    ``tau`` and the frames' ``width`` are in pixels; ``partition`` and ``width`` name the regions.
     Raises ValueError when the clip has no such coordinate.
     """
-    moves = []
-    for coordinate, steps in point:
-        flow, region, size = _locate(coordinate, region_sizes)
-        place = _place(region, partition, width)
-        axis = "uv"[coordinate % 2]
-        moves.append(Move(coordinate, flow + 1, region + 1, place, axis, steps, tau * steps, size))
-    return tuple(moves)
+    return tuple(_move(coordinate, steps, steps * tau, regions) for coordinate, steps in point)
+
+
+def real_moves_of(pixels: Sequence[tuple[int, float]], regions: Regions) -> tuple[Move, ...]:
+    """List a real change's moves, pixels by coordinate, in the same way."""
+    return tuple(_move(coordinate, None, length, regions) for coordinate, length in pixels)
 
 
 def turns(moves: Sequence[Move]) -> list[str]:
@@ -59,7 +64,7 @@ def turns(moves: Sequence[Move]) -> list[str]:
     said = []
     for flow, picked in groupby(moves, key=lambda move: move.flow):
         regions = [
-            f"{place} {' and '.join(f'{move.direction} by {abs(move.pixels):g} px' for move in moved)}"
+            f"{place} {' and '.join(f'{move.direction} by {_length(move)} px' for move in moved)}"
             for place, moved in groupby(picked, key=lambda move: move.place)
         ]
         said.append(
@@ -79,12 +84,23 @@ def brief(moves: Sequence[Move], most: int = 4) -> str:
     said = []
     for flow, picked in groupby(shown, key=lambda move: move.flow):
         regions = [
-            f"{place} {', '.join(f'{move.direction} {abs(move.pixels):g} px' for move in moved)}"
+            f"{place} {', '.join(f'{move.direction} {_length(move)} px' for move in moved)}"
             for place, moved in groupby(picked, key=lambda move: move.place)
         ]
         said.append(f"flow {flow}: {', '.join(regions)}")
     left = len(moves) - len(shown)
     return "; ".join([*said, *([f"{left} more moves"] if left else [])]) or "no move"
+
+
+def _length(move: Move) -> str:
+    """Pixels of a move: whole where it is made of steps, three digits of a real number."""
+    return f"{abs(move.pixels):g}" if move.steps is not None else f"{abs(move.pixels):.3g}"
+
+
+def _move(coordinate: int, steps: int | None, pixels: float, regions: Regions) -> Move:
+    flow, region, size = _locate(coordinate, regions.sizes)
+    place = _place(region, regions.partition, regions.width)
+    return Move(coordinate, flow + 1, region + 1, place, "uv"[coordinate % 2], steps, pixels, size)
 
 
 def _locate(coordinate: int, region_sizes: Sequence[Sequence[Sequence[int]]]) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +30,34 @@ from worker.tolerances import FLOAT64_BAND
 from worker.warp_reference import reference_frame
 
 Entries = TypeVar("Entries", npt.NDArray[np.int64], npt.NDArray[np.float64])
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a clip's flow, coordinate by coordinate: a grid point, or a real change."""
+
+    pixels: Moves  #: by coordinate, non-zero ones only
+    point: Point | None  #: the same in steps; None for a real change
+
+    @classmethod
+    def on_grid(cls, point: Point, tau: float) -> Change:
+        """A grid point, of steps of ``tau`` pixels."""
+        return cls(tuple((coordinate, steps * tau) for coordinate, steps in point), point)
+
+    @classmethod
+    def real(cls, moves: Moves) -> Change:
+        """A real change."""
+        return cls(moves, None)
+
+    @classmethod
+    def of_witness(cls, point: Point | None, moves: Moves | None, tau: float) -> Change:
+        """A stored witness: a point where it lies on the grid, moves in pixels where it does not."""
+        return cls.real(moves or ()) if point is None else cls.on_grid(point, tau)
+
+    def delta(self, clip: PreparedClip) -> Array:
+        """The change of every flow entry in pixels, ``[T-1, 2, H, W]``."""
+        return _spread(clip, self.pixels, np.zeros(clip.flow.shape))
 
 
 @dataclass(frozen=True)
@@ -49,8 +77,20 @@ class Source:
         spec = self.spec
         clip = prepare_clip(self.video, spec.sampling, spec.flow, spec.partition, self.max_bytes, influence)
         if clip.digest != self.digest:
-            raise IntegrityError(f"{self.video}: file changed since it was prepared; the witness cannot be replayed")
+            raise IntegrityError(
+                f"{self.video}: file changed since it was prepared, or is decoded differently here"
+                f" (clip {clip.digest[:12]}, expected {self.digest[:12]})"
+            )
         return clip
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the model says of a changed clip, in float64."""
+
+    replayed: bool  #: whether the margin is below zero beyond rounding
+    margin: float  #: logit of the label minus the greatest other logit
+    predicted: str
 
 
 def replay(point: Point, source: Source) -> Witness:
@@ -60,30 +100,26 @@ def replay(point: Point, source: Source) -> Witness:
     when the video no longer gives the clip.
     """
     clip = source.clip()
-    steps = steps_of(clip, point)
-    outcome = _outcome(clip, (steps * float(source.spec.tau)).astype(np.float64), source)
-    return Witness(point=point, cost=_cost(steps, source.spec.norm), **outcome)
+    found = judged(clip, Change.on_grid(point, float(source.spec.tau)).delta(clip), source)
+    steps = _spread(clip, point, np.zeros(clip.flow.shape, dtype=np.int64))
+    return Witness(point=point, cost=_cost(steps, source.spec.norm), **asdict(found))
 
 
 def replay_real(moves: Moves, source: Source) -> RealWitness:
     """Execute a claimed real witness, pixels by coordinate, in the same way."""
     clip = source.clip()
-    delta = _spread(clip, moves, np.zeros(clip.flow.shape))
-    return RealWitness(moves=moves, distance=_distance(delta, source.spec.norm), **_outcome(clip, delta, source))
+    delta = Change.real(moves).delta(clip)
+    found = judged(clip, delta, source)
+    return RealWitness(moves=moves, distance=measured(delta, source.spec.norm), **asdict(found))
 
 
-def _outcome(clip: PreparedClip, delta: npt.NDArray[np.float64], source: Source) -> dict[str, Any]:
-    """Whether the clip under a change ``[T-1, 2, H, W]`` in pixels is adversarial, its margin, and its class."""
+def judged(clip: PreparedClip, delta: Array, source: Source) -> Judged:
+    """What the model says of a clip under a change ``[T-1, 2, H, W]`` in pixels."""
     classes = source.spec.model.classes
     logits = exact_logits(changed_frames(clip, delta), source.module)
     margin = float(margins(logits, classes.index(source.label))[0])
     width = FLOAT64_BAND * (1.0 + float(np.abs(logits).max()))
-    return {"replayed": margin < -width, "margin": margin, "predicted": classes[int(logits[0].argmax())]}
-
-
-def steps_of(clip: PreparedClip, point: Point) -> npt.NDArray[np.int64]:
-    """Write a grid point as atomic manipulations of every flow entry, ``[T-1, 2, H, W]``, region by region."""
-    return _spread(clip, point, np.zeros(clip.flow.shape, dtype=np.int64))
+    return Judged(margin < -width, margin, classes[int(logits[0].argmax())])
 
 
 def _spread(clip: PreparedClip, moves: Sequence[tuple[int, Any]], entries: Entries) -> Entries:
@@ -95,7 +131,7 @@ def _spread(clip: PreparedClip, moves: Sequence[tuple[int, Any]], entries: Entri
     return entries
 
 
-def changed_frames(clip: PreparedClip, delta: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def changed_frames(clip: PreparedClip, delta: Array) -> Array:
     """Build the clip ``[T, 3, H, W]`` in [0, 1] changed by ``[T-1, 2, H, W]`` pixels, by the reference warp."""
     frames = clip.frames.transpose(0, 3, 1, 2).astype(np.float64) / 255.0
     changed = [
@@ -105,7 +141,7 @@ def changed_frames(clip: PreparedClip, delta: npt.NDArray[np.float64]) -> npt.ND
     return np.stack([frames[0], *changed])
 
 
-def exact_logits(frames: npt.NDArray[np.float64], module: nn.Module) -> npt.NDArray[np.float64]:
+def exact_logits(frames: Array, module: nn.Module) -> Array:
     """Logits ``[1, C]`` of one clip, in float64 on the CPU; raises NumericalError when one is NaN or infinite."""
     reference = copy.deepcopy(module).cpu().double()
     with torch.inference_mode():
@@ -121,8 +157,8 @@ def _cost(steps: npt.NDArray[np.int64], norm: Norm) -> int:
     return int(np.abs(steps).max(initial=0))
 
 
-def _distance(delta: npt.NDArray[np.float64], norm: Norm) -> float:
-    """Distance in pixels measured entry by entry on the flow itself, rounded up."""
+def measured(delta: Array, norm: Norm) -> float:
+    """Distance of a change ``[T-1, 2, H, W]`` in pixels, measured entry by entry on the flow itself, rounded up."""
     entries = delta.reshape(-1)
     if norm is Norm.L1:
         pixels = math.fsum(np.abs(entries))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
+import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,9 +52,38 @@ def demo(clips: Clips = CLIPS, fresh: Fresh = False) -> None:
     given = {**GAME, "dataset": str(dataset), "weights": weights, "per_class": per_class}
     order = take_request(given, settings)
     with open_servers(settings) as servers:
-        work(servers, hand_in(servers, order), WORKERS)
+        job = hand_in(servers, order)
+        work(servers, job, WORKERS)
     note(f"clips: {dataset}; model: {weights}; database, clip cache and logs: {settings.data_dir}")
     note("flowcert results --json, trace and status show more of it")
+    for line in next_steps(settings, job, os.environ):
+        note(line)
+
+
+def next_steps(settings: Settings, job: int, environment: Mapping[str, str]) -> list[str]:
+    """Say how to look at a job's clips in a browser: two commands that can be pasted, here or on a server."""
+    home = ""
+    if "FLOWCERT_DATA_DIR" in environment:
+        # The shell that these are pasted into may not have what make demo has set.
+        home = f"FLOWCERT_DATA_DIR={shlex.quote(_from_here(settings.data_dir))} "
+    out = shlex.quote(_from_here(settings.data_dir / "report"))
+    python = Path(_from_here(Path(sys.executable)))
+    flowcert = python.with_name("flowcert")
+    return [
+        "",
+        "to see them in a browser:",
+        f"  {home}{shlex.quote(str(flowcert))} report {job} --out {out}",
+        f"  {shlex.quote(str(python))} -m http.server --bind 127.0.0.1 --directory {out} 0",
+        "the second command names the address to open, and serves it until Ctrl-C; on a desktop the file index.html in",
+        f"{out} can be opened as it is, and on a server without a browser the folder can be copied to where one is",
+    ]
+
+
+def _from_here(path: Path) -> str:
+    """A path as it is shortest: from the current folder where it lies below it, in full elsewhere."""
+    whole = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - links stay: .venv/bin/python is one.
+    here = Path.cwd()
+    return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 
 
 def _dataset(home: Path, *, fresh: bool) -> Path:

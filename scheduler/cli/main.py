@@ -17,6 +17,7 @@ from scheduler.cli import (
     demo,
     guarantees,
     replay,
+    report,
     rerun,
     results,
     run,
@@ -48,6 +49,7 @@ app.command()(guarantees.guarantees)
 app.command()(summary.summary)
 app.command()(trace.trace)
 app.command()(witness.witness)
+app.command()(report.report)
 app.command()(replay.replay)
 app.command()(workers.workers)
 app.command()(control.pause)

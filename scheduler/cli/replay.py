@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from common.errors import ServerError
 from common.settings import Settings
 from scheduler.cli.options import AsJson, Job
 from scheduler.cli.output import listing, note
+from scheduler.cli.programs import answers
 from scheduler.cli.servers import open_servers
 from scheduler.report.rows import LATEST, Row, certificate_rows, exploration_rows, find_job, replayed_witness_rows
 from scheduler.report.tables import replay_table
@@ -46,8 +41,8 @@ def replay(
             *(_of_exploration(row, points, seed) for row in exploration_rows(servers.engine, job_id, subtrees, seed)),
         ]
     checked: list[Row] = []
-    answers = _answers([ask for _, ask in rows], environment)
-    for number, ((shown, _), answer) in enumerate(zip(rows, answers, strict=True), 1):
+    said = answers("worker.entry.replay", [ask for _, ask in rows], environment)
+    for number, ((shown, _), answer) in enumerate(zip(rows, said, strict=True), 1):
         again = {"margin_again": answer["margin"], "points": answer["points"], "problem": answer["problem"]}
         checked.append({**shown, **again})
         note(f"{number} of {len(rows)} checked")
@@ -86,22 +81,3 @@ def _pair(row: Row, kind: str, number: int, pixels: float, margin: float | None,
     }  # fmt: skip
     about = {"kind": kind, "video": row["video"], "label": row["label"], "digest": row["clip_digest"]}
     return shown, {**about, "spec": row["spec"], **ask}
-
-
-def _answers(questions: Sequence[Row], environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Answers of ``worker.entry.replay``, a program of its own, for only workers have torch; one each, in order."""
-    if not questions:
-        return
-    with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as said:
-        asked.writelines(json.dumps(question) + "\n" for question in questions)
-        asked.seek(0)
-        command = [sys.executable, "-m", "worker.entry.replay"]
-        with subprocess.Popen(
-            command, stdin=asked, stdout=subprocess.PIPE, stderr=said, text=True, env=environment
-        ) as process:
-            for line in process.stdout or ():
-                yield json.loads(line)
-        if process.returncode:
-            said.seek(0)
-            lines = [line.strip() for line in said if line.strip()] or [f"status {process.returncode}"]
-            raise ServerError(f"the replay ended early: {lines[-1]}")

@@ -11,16 +11,13 @@ from collections.abc import Generator, Mapping
 from contextlib import closing, nullcontext
 from typing import IO, Any, Protocol
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console
 from rich.text import Text
 
 from common.errors import InputError, ServerError
 from scheduler.cli.output import note, notes_console, results_console
+from scheduler.cli.steps import LOG_PAUSE, StepBars, StepLog
 
-#: Pause between two lines where there is no terminal to draw on, in seconds.
-_LOG_PAUSE = 5.0
 #: How long a training may take to end when it is told to, in seconds.
 _PATIENCE = 20.0
 _STAGES = {"decode": "clips decoded", "encode": "clips encoded", "train": "steps trained"}
@@ -62,47 +59,26 @@ class _Shown(Protocol):
         ...
 
 
-class _Bars:
-    """Draws a bar for each stage, and the last epoch below them."""
+class _Bars(StepBars):
+    """Draws the last epoch below the bars too."""
 
     def __init__(self, console: Console) -> None:
-        columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
-        self._bars = Progress(TextColumn("{task.description}"), *columns)
-        self._tasks: dict[str, TaskID] = {}
         self._epoch = Text()
-        self.live = Live(Group(self._bars, self._epoch), console=console, refresh_per_second=4)
-
-    def step(self, text: str, done: int, total: int) -> None:
-        if text not in self._tasks:
-            # What an earlier run did counts as done from the start, and so does not hurry the estimate.
-            self._tasks[text] = self._bars.add_task(text, total=total, completed=done - 1)
-        self._bars.update(self._tasks[text], completed=done)
+        super().__init__(console, self._epoch)
 
     def epoch(self, text: str, *, final: bool) -> None:  # noqa: ARG002 - a log has to know.
         self._epoch.plain = text
 
 
-class _Log:
-    """Writes lines, not too often; the last of a stage is always written."""
+class _Log(StepLog):
+    """Writes epochs too, not too often; the last is always written."""
 
     def __init__(self) -> None:
-        self._stage, self._start, self._before = "", 0.0, 0
-        self._step_at = self._epoch_at = 0.0
-
-    def step(self, text: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if text != self._stage:
-            self._stage, self._start, self._before = text, now, done - 1
-            self._step_at = now
-        if done < total and now - self._step_at < _LOG_PAUSE:
-            return
-        rate = (done - self._before) / max(now - self._start, 1e-9)
-        left = f", about {(total - done) / rate:.0f} s left" if done < total else ""
-        note(f"{done} of {total} {text}{left}")
-        self._step_at = now
+        super().__init__()
+        self._epoch_at = 0.0
 
     def epoch(self, text: str, *, final: bool) -> None:
-        if final or time.monotonic() - self._epoch_at >= _LOG_PAUSE:
+        if final or time.monotonic() - self._epoch_at >= LOG_PAUSE:
             note(text)
             self._epoch_at = time.monotonic()
 

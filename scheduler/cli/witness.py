@@ -15,8 +15,8 @@ from common.errors import InputError
 from common.settings import Settings
 from scheduler.cli.output import note
 from scheduler.cli.servers import open_servers
-from scheduler.report.rows import Row, clip_rows, find_job, witness_rows
-from scheduler.report.tables import short_name
+from scheduler.report.rows import Row, clip_rows, find_job, shown_witness_rows
+from scheduler.report.tables import at_most, short_name
 
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Number of the job, or latest.")]
 Video = Annotated[str, typer.Argument(metavar="VIDEO", help="Path of the clip, or <Class>/<clip> as results shows it.")]
@@ -26,32 +26,33 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write
 def witness(job: Job, video: Video, out: Out) -> None:
     """Draw a clip's cheapest adversarial manipulation: a video, a picture and a JSON document.
 
-    The clip is built anew from the raw video, as a replay does; nothing is drawn of a file that has changed.
+    Where none was found on the grid, it is the shortest real change that was found. The clip is built anew from the raw
+    video, as a replay does; nothing is drawn of a file that has changed.
     """
     settings = Settings()
     with open_servers(settings) as servers:
         job_id = find_job(servers.engine, job)
         clip = find_clip(clip_rows(servers.engine, job_id), video, job_id)
-        found = [row for row in witness_rows(servers.engine, job_id) if row["video_id"] == clip["video_id"]]
+        found = [row for row in shown_witness_rows(servers.engine, job_id) if row["video_id"] == clip["video_id"]]
         environment = servers.environment()
     if not found:
-        raise InputError("VIDEO", f"{short_name(clip['video'])} has no witness on the grid; {_instead(clip)}")
+        raise InputError("VIDEO", f"{short_name(clip['video'])} has no witness; its verdict is {clip['verdict']}")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError("--out", f"{out}: cannot be made ({error.strerror})") from error
     answer = _draw(found[0], out.absolute(), settings, environment)
     document = answer["document"]
-    typer.echo(f"{document['before']['predicted']} becomes {document['after']['predicted']}: {document['strategy']}")
+    told = document["strategy"] if document["kind"] == "grid" else _of_real(document)
+    typer.echo(f"{document['before']['predicted']} becomes {document['after']['predicted']}: {told}")
     for file in answer["files"]:
         note(f"written: {file}")
 
 
-def _instead(clip: Row) -> str:
-    """What there is of a clip without a grid witness."""
-    if clip["msr_upper"] is None:
-        return f"its verdict is {clip['verdict']}"
-    return f"a real change of {clip['msr_upper']:.4g} px was found, which flowcert replay executes and nothing draws"
+def _of_real(document: dict[str, Any]) -> str:
+    """A real change in a line: it moves nearly every region, and its words would fill screens."""
+    far = at_most(document["distance"])
+    return f"a real change of {far} px, not on the grid; its {len(document['moves'])} moves are in witness.json"
 
 
 def find_clip(rows: list[Row], name: str, job_id: int) -> Row:
@@ -70,7 +71,7 @@ def _draw(found: Row, out: Path, settings: Settings, environment: Mapping[str, s
     """Run the program that draws, for only workers have torch and cv2; raises InputError when it cannot."""
     question = {
         "spec": found["spec"], "video": found["video"], "label": found["label"], "digest": found["clip_digest"],
-        "point": found["point"], "out": str(out), "max_clip_bytes": settings.max_clip_bytes,
+        "point": found["point"], "moves": found["moves"], "out": str(out), "max_clip_bytes": settings.max_clip_bytes,
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "worker.entry.draw_witness"],

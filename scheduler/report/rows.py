@@ -1,4 +1,4 @@
-"""Decides what is read for reports: rows of the views, and nothing else."""
+"""Decides what is read for reports: rows of the views, and of tables only what a job's provenance is."""
 
 from __future__ import annotations
 
@@ -38,6 +38,21 @@ def job_progress(engine: Engine, job_id: int) -> Row:
     return _read(engine, "SELECT * FROM job_progress WHERE job_id = :job", job=job_id)[0]
 
 
+def job_row(engine: Engine, job_id: int) -> Row:
+    """One job's own row, with its specification."""
+    return _read(engine, "SELECT * FROM jobs WHERE id = :job", job=job_id)[0]
+
+
+def job_worker_rows(engine: Engine, job_id: int) -> list[Row]:
+    """Workers that took a job's tasks: what each said of itself, and how many of them it returned."""
+    query = (
+        "SELECT w.id, w.info, count(*) FILTER (WHERE a.outcome = 'returned') AS returned"
+        " FROM workers w JOIN attempts a ON a.worker_id = w.id JOIN tasks t ON t.id = a.task_id"
+        " JOIN videos v ON v.id = t.video_id WHERE v.job_id = :job GROUP BY w.id ORDER BY w.id"
+    )
+    return _read(engine, query, job=job_id)
+
+
 def clip_rows(engine: Engine, job_id: int) -> list[Row]:
     """Bounds of a job's clips, by path."""
     return _read(engine, "SELECT * FROM video_bounds WHERE job_id = :job ORDER BY video, video_id", job=job_id)
@@ -73,6 +88,15 @@ def latest_moves(engine: Engine, job_id: int, count: int) -> list[Row]:
 def witness_rows(engine: Engine, job_id: int) -> list[Row]:
     """The best grid witness of each clip of a job that has one, by path."""
     query = "SELECT * FROM clip_witnesses WHERE job_id = :job AND kind = 'grid' AND best ORDER BY video"
+    return _read(engine, query, job=job_id)
+
+
+def shown_witness_rows(engine: Engine, job_id: int) -> list[Row]:
+    """The witness that is shown of each clip that has one: the best on the grid, or else the shortest real one."""
+    query = (
+        "SELECT DISTINCT ON (video_id) * FROM clip_witnesses WHERE job_id = :job AND best"
+        " ORDER BY video_id, kind = 'real'"
+    )
     return _read(engine, query, job=job_id)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from common.features import parse_partition
-from common.moves import Move, brief, moves_of, strategy
+from common.moves import Move, Regions, brief, moves_of, real_moves_of, strategy
 from scheduler.report.rows import Row
 from scheduler.report.tables import short_name
 
@@ -28,7 +28,8 @@ def strategy_lines(witnesses: Sequence[Row]) -> list[Text]:
 
 
 def moves(witness: Row) -> tuple[Move, ...]:
-    """Moves of a row of ``clip_witnesses``."""
-    point = tuple((int(coordinate), int(steps)) for coordinate, steps in witness["point"])
-    partition = parse_partition(witness["features"])
-    return moves_of(point, witness["region_sizes"], partition, witness["tau"], witness["width"])
+    """Moves of a row of ``clip_witnesses``, of either kind."""
+    regions = Regions(witness["region_sizes"], parse_partition(witness["features"]), witness["width"])
+    if witness["kind"] == "real":
+        return real_moves_of(witness["moves"], regions)
+    return moves_of(tuple((int(place), int(steps)) for place, steps in witness["point"]), witness["tau"], regions)

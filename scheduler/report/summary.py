@@ -109,7 +109,7 @@ def expected(clips: Sequence[Row], asked: Sequence[tuple[str, str]]) -> Iterator
     if not clips:
         return
     columns = [
-        [restricted(row, _known(row, *measure)[side]) for row in clips] for measure in measures for side in (0, 1)
+        [restricted(row, known_bounds(row, *measure)[side]) for row in clips] for measure in measures for side in (0, 1)
     ]
     estimates = bootstrap(columns, numbered_groups(clips))
     for place, (measure, guarantee) in enumerate(measures):
@@ -117,7 +117,7 @@ def expected(clips: Sequence[Row], asked: Sequence[tuple[str, str]]) -> Iterator
         yield Expected(measure, guarantee, None if guarantee is None else lower, upper)
 
 
-def _known(row: Row, measure: str, guarantee: str | None) -> tuple[float, float]:
+def known_bounds(row: Row, measure: str, guarantee: str | None) -> tuple[float, float]:
     """A clip's bounds on a measure under one guarantee: 0 and infinity for what is not known."""
     if measure == "FMSR":
         lower, upper = row["fmsr_lower"], row["fmsr_upper"]

@@ -37,9 +37,9 @@ def _counts(row: Row) -> Table:
     table.add_row("failed, counted apart", f"{row['failed']:,}")
     table.add_row("not evaluated yet", f"{row['not_evaluated']:,}")
     table.add_row("evaluated", f"{evaluated:,}")
-    table.add_row("correct (accuracy)", _share(row["correct"], evaluated))
+    table.add_row("correct (accuracy)", share_text(row["correct"], evaluated))
     for verdict in VERDICTS:
-        table.add_row(verdict, _share(row[verdict], evaluated))
+        table.add_row(verdict, share_text(row[verdict], evaluated))
     if evaluated:
         table.add_row("seconds a clip, mean", f"{row['seconds_mean']:.1f}")
         table.add_row("seconds a clip, median", f"{row['seconds_median']:.1f}")
@@ -58,7 +58,7 @@ def _shares(summary: Summary) -> Table:
     ]  # fmt: skip
     table = _table("certified", "guarantee", *columns)
     for (measure, guarantee), rows in by_measure.items():
-        cells = [f"{_share(row['certified'], row['evaluated'])}\n{row['unknown']:,} unknown" for row in rows]
+        cells = [f"{share_text(row['certified'], row['evaluated'])}\n{row['unknown']:,} unknown" for row in rows]
         table.add_row(measure, guarantee, *cells)
     return _captioned(
         table,
@@ -104,8 +104,8 @@ def _expected(summary: Summary) -> Table:
         "expected", "guarantee", f">at least, px {summary.job['norm']}", f">{within}", ">at most", f">{within}"
     )
     for row in summary.expected:
-        lower = ("?", "") if row.lower is None else (at_least(row.lower.mean), _interval(row.lower))
-        table.add_row(row.measure, row.guarantee or "", *lower, at_most(row.upper.mean), _interval(row.upper))
+        lower = ("?", "") if row.lower is None else (at_least(row.lower.mean), interval_text(row.lower))
+        table.add_row(row.measure, row.guarantee or "", *lower, at_most(row.upper.mean), interval_text(row.upper))
     return _captioned(
         table,
         f"mean of min(bound, radius) over {summary.whole['evaluated']:,} evaluated clips, 0 for a misclassified one;"
@@ -121,11 +121,13 @@ def _failures(failed: Sequence[Row]) -> Iterator[Text]:
         yield Text(f"failed: {len(failed) - _NAMED:,} more; --json names them")
 
 
-def _share(count: int, of: int) -> str:
+def share_text(count: int, of: int) -> str:
+    """A share with what it is made of."""
     return f"{count:,} of {of:,} ({100 * count / of:.1f} %)" if of else "0 of 0"
 
 
-def _interval(estimate: Estimate) -> str:
+def interval_text(estimate: Estimate) -> str:
+    """The interval of an estimate; empty where one clip alone says nothing of a spread."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{distance(estimate.low)} to {distance(estimate.high)}"

@@ -63,7 +63,7 @@ def results_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         table.add_row(
             clip_name(row), escape(row["label"]), escape(row["predicted"] or ""), _verdict(row), bounds(row),
-            row["fmsr_lower_guarantee"] or "", msr_bounds(row), row["msr_lower_guarantee"] or "", _points(row),
+            row["fmsr_lower_guarantee"] or "", msr_bounds(row), row["msr_lower_guarantee"] or "", points_text(row),
             f"{row['seconds']:.1f}",
         )  # fmt: skip
     reasons = [_reason(row) for row in rows if row["reason"]]
@@ -176,13 +176,13 @@ def _rounded(pixels: float | None, direction: str) -> str:
     return distance(float(exact.quantize(digits, direction)))
 
 
-def _points(row: Row) -> str:
+def points_text(row: Row) -> str:
+    """Points that were evaluated, of those within the radius where they were counted."""
     if row["points_total"] is None:
         return ""
-    total = int(row["points_total"])
-    return (
-        f"{row['points_explored']:,} of {total:,}" if total < 10**12 else f"{row['points_explored']:,} of {total:.1e}"
-    )
+    # As a decimal number: a game may have more points than a float can count.
+    total = Decimal(row["points_total"])
+    return f"{row['points_explored']:,} of {f'{total:,.0f}' if total < 10**12 else f'{total:.1e}'}"
 
 
 def _reason(row: Row) -> str:

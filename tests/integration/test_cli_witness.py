@@ -8,7 +8,10 @@ import pytest
 
 from common.errors import InputError
 from scheduler.cli.witness import find_clip
+from scheduler.intake.dataset import FoundClip
+from scheduler.intake.submit import submit
 from tests.harness import Service, finished_clip
+from tests.rows import make_spec
 from tests.tiny import draw_games, write_video
 
 
@@ -63,8 +66,15 @@ def test_a_witness_is_drawn_and_told(flowcert, certified, engine, tmp_path):
     name = "/".join(game.video.parts[-2:])
     assert f"{name}: {best.predicted} by flow {told['moves'][0]['flow']}: " in flowcert("results", job)[1]
     assert " by flow " not in flowcert("results", other)[1]
-    name = "/".join(robust.video.parts[-2:])
-    refused(flowcert("witness", other, name, "--out", out), f"VIDEO: {name} has no witness on the grid; ")
+    assert flowcert("witness", other, robust.video, "--out", out)[1].startswith(f"{robust.label} becomes ")
+    (row,) = json.loads(flowcert("results", other, "--json")[1])
+    real = json.loads((out / "witness.json").read_text())
+    assert (row["verdict"], real["kind"], real["point"], real["cost"]) == ("robust", "real", None, None)
+    assert real["distance"] == pytest.approx(row["msr_upper"])
+    assert all(move["steps"] is None for move in real["moves"])
+    assert real["after"]["margin"] < 0
+    idle = submit(engine, make_spec(), [FoundClip("walk", "/videos/a.avi")], 1).job_id
+    refused(flowcert("witness", idle, "/videos/a.avi", "--out", out), "VIDEO: videos/a.avi has no witness; ")
     refused(flowcert("witness", job, "no/such.avi", "--out", out), f"VIDEO: job {job} has no clip 'no/such.avi'")
 
 
@@ -75,7 +85,7 @@ def test_what_cannot_be_drawn_is_refused(flowcert, certified, tmp_path):
     sampling = game.spec.sampling
     write_video(game.video, Random(9), frames=9, height=sampling.height, width=sampling.width)
     answer = flowcert("witness", job, game.video, "--out", tmp_path / "out")
-    refused(answer, f"VIDEO: {game.video}: file changed since it was certified")
+    refused(answer, f"VIDEO: {game.video}: file changed since it was prepared")
     refused(flowcert("witness", "7", game.video, "--out", tmp_path), "JOB: there is no job '7'")
 
 

@@ -3,14 +3,14 @@
 import pytest
 
 from common.features import parse_partition
-from common.moves import brief, moves_of, strategy, turns
+from common.moves import Regions, brief, moves_of, real_moves_of, strategy, turns
 
 #: Two flows of twelve regions, of two sizes, and a third with one region fewer.
 GRID = [[[4, 4], [6, 8]], [[5, 12]], [[5, 11]]]
 
 
 def told(point, sizes=GRID, features="grid:3x4", tau=1.0):
-    return moves_of(point, sizes, parse_partition(features), tau, 16)
+    return moves_of(point, tau, Regions(sizes, parse_partition(features), 16))
 
 
 def test_players_take_turns_flow_by_flow():
@@ -51,6 +51,16 @@ def test_moves_know_where_they_are():
 def test_partitions_name_their_regions(features, place):
     (move,) = told(((10, 1),), features=features)
     assert move.place == place
+
+
+def test_a_real_change_is_told_in_pixels():
+    regions = Regions(GRID, parse_partition("grid:3x4"), 16)
+    moves = real_moves_of(((12, 0.25), (13, -1.0 / 3)), regions)
+    assert [(move.steps, move.pixels, move.direction) for move in moves] == [
+        (None, 0.25, "right"),
+        (None, -1 / 3, "up"),
+    ]
+    assert strategy(moves).endswith("region 7 (row 2, column 3) right by 0.25 px and up by 0.333 px")
 
 
 def test_a_short_form_is_short():

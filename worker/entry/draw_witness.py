@@ -17,11 +17,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from common.errors import FlowcertError, InputError
 from common.jobspec import JobSpec, first_problem
 from common.settings import Settings
-from common.wire import PointField
+from common.wire import Moves, PointField
 from worker.models import load_model
 from worker.numerics import configure_numerics
 from worker.permission import refusal
 from worker.picture import describe, draw_strip, screens, stage, write_video
+from worker.replay import Change, Source
 
 
 class _Question(BaseModel):
@@ -31,7 +32,8 @@ class _Question(BaseModel):
     video: Path
     label: str
     digest: str
-    point: PointField
+    point: PointField | None  #: of a grid witness
+    moves: Moves | None  #: of a real witness, in pixels
     out: Path
     max_clip_bytes: int
 
@@ -48,11 +50,12 @@ def draw(text: str) -> dict[str, Any]:
     forbidden = refusal(question.spec.model, str(question.video), Settings())
     if forbidden is not None:
         raise InputError("VIDEO", forbidden)
-    module = load_model(question.spec.model, torch.device("cpu")).module
-    scene = stage(
-        question.point, video=question.video, label=question.label, digest=question.digest, spec=question.spec,
-        module=module, max_bytes=question.max_clip_bytes,
+    spec = question.spec
+    source = Source(
+        video=question.video, label=question.label, digest=question.digest, spec=spec,
+        module=load_model(spec.model, torch.device("cpu")).module, max_bytes=question.max_clip_bytes,
     )  # fmt: skip
+    scene = stage(Change.of_witness(question.point, question.moves, float(spec.tau)), source)
     film, strip = write_video(list(screens(scene)), question.out / "witness"), question.out / "witness.png"
     draw_strip(scene, strip)
     document = describe(scene)

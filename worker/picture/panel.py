@@ -18,26 +18,32 @@ PANEL = 288
 _SPACING, _LONGEST = PANEL / 8, 0.8
 #: Share of the longest arrow that the shortest one has, so that small moves still show where they go.
 _SHORTEST = 0.4
+#: Regions of one flow that are outlined.
+_MOST_ARROWS = 64
 
 
-def enlarge(frame: Array) -> Picture:
-    """Draw a frame ``[H, W, 3]`` in [0, 1] a whole number of times as large, at least ``PANEL`` pixels high."""
+def enlarge(frame: Array, least: int = PANEL) -> Picture:
+    """Draw a frame ``[H, W, 3]`` in [0, 1] a whole number of times as large, at least ``least`` pixels high."""
     height, width, _ = frame.shape
-    scale = max(1, math.ceil(PANEL / height))
+    scale = max(1, math.ceil(least / height))
     small = np.round(255 * np.clip(frame, 0, 1)).astype(np.uint8)
     return np.asarray(
         cv2.resize(small, (scale * width, scale * height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8
     )
 
 
-def flow_panel(scene: Scene, frame: int) -> Picture:
-    """Draw the change of the flow that leads to a frame (from 0) over the pale frame; only pale where there is none."""
+def flow_panel(scene: Scene, frame: int, least: int = PANEL) -> Picture:
+    """Draw the change of the flow that leads to a frame (from 0) over the pale frame; only pale where there is none.
+
+    The panel is at least ``least`` pixels high. Of many regions the most moved have arrows; all have their hue.
+    """
     moves = scene.moves_in(frame - 1)
     delta = scene.delta[frame - 1] if moves else np.zeros_like(scene.delta[0])
-    panel = enlarge(tint(scene.original[frame], delta))
+    panel = enlarge(tint(scene.original[frame], delta), least)
     scale = panel.shape[0] // delta.shape[1]
     greatest = float(np.hypot(delta[0], delta[1]).max())
-    for region in {move.region: move for move in moves}.values():
+    strongest = sorted(moves, key=lambda move: -abs(move.pixels))
+    for region in list({move.region: move for move in strongest}.values())[:_MOST_ARROWS]:
         mask = scene.mask(region)
         u, v = (float(part[mask][0]) for part in delta)
         colour = hue_colour(u, v)

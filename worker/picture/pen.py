@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ def write(picture: Picture, text: str, at: tuple[int, int], room: int, size: int
     cv2.putText(picture, text, at, colour, _FONT, size, weight)
 
 
+@lru_cache(maxsize=4096)
 def text_width(text: str, size: int) -> int:
     """Pixels that a line of text takes."""
     _, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), _FONT, size, 600 if size >= 15 else 400)

@@ -8,17 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
 from common.errors import IntegrityError
-from common.game import Game, Point, distance
+from common.game import Game, distance
 from common.jobspec import JobSpec
-from common.moves import Move, moves_of
+from common.moves import Move, Regions, moves_of, real_moves_of
 from common.wire import run_lengths
-from worker.clip import PreparedClip, prepare_clip
-from worker.plain import margins
-from worker.replay import changed_frames, exact_logits, steps_of
-from worker.saliency import influence_of
+from worker.clip import PreparedClip
+from worker.replay import Change, Source, changed_frames, judged, measured
 
 Array = npt.NDArray[np.float64]
 
@@ -39,9 +36,7 @@ class Scene:
     label: str
     spec: JobSpec
     clip: PreparedClip
-    point: Point
-    changed: Array  #: frames as manipulated, RGB in [0, 1], ``[T, H, W, 3]``
-    delta: Array  #: change of each flow in pixels, ``[T-1, 2, H, W]``
+    change: Change
     before: Outcome
     after: Outcome
 
@@ -56,25 +51,41 @@ class Scene:
         return self.clip.frames / 255.0
 
     @cached_property
+    def changed(self) -> Array:
+        """Frames as manipulated, RGB in [0, 1], ``[T, H, W, 3]``."""
+        return changed_frames(self.clip, self.delta).transpose(0, 2, 3, 1)
+
+    @cached_property
+    def delta(self) -> Array:
+        """Change of each flow in pixels, ``[T-1, 2, H, W]``."""
+        return self.change.delta(self.clip)
+
+    @cached_property
     def moves(self) -> tuple[Move, ...]:
         """The witness in words."""
         sizes = [run_lengths(flow) for flow in self.clip.region_sizes]
-        width = self.clip.frames.shape[2]
-        return moves_of(self.point, sizes, self.spec.partition, float(self.spec.tau), width)
+        regions = Regions(sizes, self.spec.partition, self.clip.frames.shape[2])
+        if self.change.point is None:
+            return real_moves_of(self.change.pixels, regions)
+        return moves_of(self.change.point, float(self.spec.tau), regions)
 
-    @property
+    @cached_property
     def flows(self) -> list[int]:
         """Flows that are changed, from 0; flow t changes frame t+1 and no other."""
         return sorted({move.flow - 1 for move in self.moves})
 
     @cached_property
-    def cost(self) -> int:
-        """Cost of the witness."""
-        return Game(self.clip.coordinate_sizes, self.spec.norm, self.spec.cap).cost(self.point)
+    def cost(self) -> int | None:
+        """Cost of a grid witness; a real one has none."""
+        if self.change.point is None:
+            return None
+        return Game(self.clip.coordinate_sizes, self.spec.norm, self.spec.cap).cost(self.change.point)
 
     @property
     def distance(self) -> float:
-        """The same as a distance, in pixels of the norm."""
+        """How large the change is, in pixels of the norm; of a real one rounded up."""
+        if self.cost is None:
+            return measured(self.delta, self.spec.norm)
         return distance(self.spec.norm, self.spec.tau, self.cost)
 
     @property
@@ -82,7 +93,8 @@ class Scene:
         """One line: how large the change is, and of what game."""
         frames = f"{len(self.flows)} of {len(self.delta)} flows changed"
         spec = self.spec
-        return f"{spec.norm} distance {self.distance:.4g} px · {frames} · {spec.features} · τ = {spec.tau:f} px"
+        steps = "not on the grid" if self.change.point is None else f"τ = {spec.tau:f} px"
+        return f"{spec.norm} distance {self.distance:.4g} px · {frames} · {spec.features} · {steps}"
 
     def mask(self, move: Move) -> npt.NDArray[np.bool_]:
         """Pixels of a move's region, ``[H, W]``."""
@@ -93,33 +105,22 @@ class Scene:
         return [move for move in self.moves if move.flow - 1 == flow]
 
 
-def stage(
-    point: Point, *, video: Path, label: str, digest: str, spec: JobSpec, module: nn.Module, max_bytes: int
-) -> Scene:
-    """Build a witness's clip as a replay does: from the raw video, by the reference path.
+def stage(change: Change, source: Source) -> Scene:
+    """Build a witness's clip as a replay does, and ask the model again.
 
-    Raises ClipError for a video that cannot be read, IntegrityError when it no longer gives the clip with ``digest``
-    or the point does not change the prediction here.
+    Raises ClipError for a video that cannot be read, IntegrityError when it no longer gives the clip with the digest
+    or the change does not alter the prediction here.
     """
-    influence = influence_of(spec, label, module)
-    clip = prepare_clip(video, spec.sampling, spec.flow, spec.partition, max_bytes, influence)
-    if clip.digest != digest:
-        raise IntegrityError(
-            f"{video}: file changed since it was certified, or is decoded differently here "
-            f"(clip {clip.digest[:12]}, certified {digest[:12]}); its witness cannot be drawn"
-        )
-    steps, tau = steps_of(clip, point), float(spec.tau)
-    delta: Array = tau * steps.astype(np.float64)
-    changed = changed_frames(clip, (steps * tau).astype(np.float64))
-    before = _outcome(changed_frames(clip, np.zeros(steps.shape)), label, spec, module)
-    after = _outcome(changed, label, spec, module)
+    clip = source.clip()
+    before, after = (_outcome(clip, delta, source) for delta in (np.zeros(clip.flow.shape), change.delta(clip)))
     if after.margin >= 0:
-        raise IntegrityError(f"{video}: its witness does not change the prediction here (margin {after.margin:g})")
-    return Scene(video, label, spec, clip, point, changed.transpose(0, 2, 3, 1), delta, before, after)
+        raise IntegrityError(
+            f"{source.video}: its witness does not change the prediction here (margin {after.margin:g})"
+        )
+    return Scene(source.video, source.label, source.spec, clip, change, before, after)
 
 
-def _outcome(frames: Array, label: str, spec: JobSpec, module: nn.Module) -> Outcome:
-    """What the model says of frames ``[T, 3, H, W]``."""
-    logits = exact_logits(frames, module)
-    classes = spec.model.classes
-    return Outcome(classes[int(logits[0].argmax())], float(margins(logits, classes.index(label))[0]))
+def _outcome(clip: PreparedClip, delta: Array, source: Source) -> Outcome:
+    """What the model says of a clip under a change ``[T-1, 2, H, W]`` in pixels."""
+    found = judged(clip, delta, source)
+    return Outcome(found.predicted, found.margin)

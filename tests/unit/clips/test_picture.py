@@ -13,6 +13,7 @@ from worker.picture import describe, draw_strip, screens, stage, video, write_vi
 from worker.picture.colours import amplified, tint
 from worker.picture.panel import PANEL, enlarge, flow_panel
 from worker.picture.pen import text_width, write
+from worker.replay import Change, Source
 from worker.saliency import influence_of
 from worker.video import decode_clip
 
@@ -33,7 +34,7 @@ def make_scene(write_video, sampling, module):
     """Return a function that stages a point as if it had led away from the class the model finds least likely."""
     path = write_video()
 
-    def make(point=POINT, features="grid:2x3", rank=0, digest=None):
+    def make(point=POINT, features="grid:2x3", rank=0, digest=None, change=None):
         model = ModelSpec(name="cnn_lstm", weights="/w", classes=CLASSES, sha256="0" * 64)
         spec = JobSpec(
             dataset="/d", model=model, sampling=sampling, flow=FarnebackSpec(), features=features,
@@ -43,9 +44,8 @@ def make_scene(write_video, sampling, module):
         with torch.inference_mode():
             label = CLASSES[int(module(frames)[0].argsort()[rank])]
         clip = prepare_clip(path, sampling, spec.flow, spec.partition, MAX_BYTES, influence_of(spec, label, module))
-        return stage(
-            point, video=path, label=label, digest=digest or clip.digest, spec=spec, module=module, max_bytes=MAX_BYTES
-        )
+        source = Source(path, label, digest or clip.digest, spec, module, MAX_BYTES)
+        return stage(change or Change.on_grid(point, 1.0), source)
 
     return make
 
@@ -62,7 +62,7 @@ def test_only_the_frames_after_changed_flows_differ(scene):
 
 
 def test_a_witness_of_another_clip_or_of_nothing_is_refused(make_scene):
-    with pytest.raises(IntegrityError, match="changed since it was certified"):
+    with pytest.raises(IntegrityError, match="changed since it was prepared"):
         make_scene(digest="f" * 64)
     with pytest.raises(IntegrityError, match="does not change the prediction"):
         make_scene(rank=-1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.report.tables import at_least, at_most, bounds, distance, msr_bounds, results_table
+from scheduler.report.tables import at_least, at_most, bounds, distance, msr_bounds, points_text, results_table
 
 
 @given(st.floats(1e-6, 1e9))
@@ -34,3 +34,10 @@ def test_no_two_columns_of_the_results_have_one_name():
     headers = [column.header for column in results_table([]).columns]
     assert headers.index("MSR guarantee") == headers.index("MSR") + 1
     assert len(set(headers)) == len(headers)
+
+
+def test_points_are_counted_as_far_as_they_can_be_read():
+    assert points_text({"points_explored": 1234, "points_total": None}) == ""
+    assert points_text({"points_explored": 1234, "points_total": Decimal(84141)}) == "1,234 of 84,141"
+    # No float holds as many as a game may have.
+    assert points_text({"points_explored": 5, "points_total": Decimal(7 * 10**400)}) == "5 of 7.0e+400"
