@@ -142,7 +142,7 @@ def test_the_premise_fails_where_a_safe_point_has_a_witness_near(desk: Desk) -> 
 
 def test_a_witness_far_from_any_known_safe_point_says_nothing_of_the_premise(desk: Desk) -> None:
     desk.submit(radius="300")
-    desk.answer(prepared(), attacked(real=real_witness((0, 12.5))))
+    desk.answer(prepared(), attacked(real=real_witness((0, 200.5))))
     assert desk.rows("SELECT safe_point IS NULL FROM real_witnesses") == [(True,)]
     assert known(desk)["premise"] == "not established"
 
