@@ -23,10 +23,11 @@ import sqlalchemy as sa
 
 from benchmarks.synthetic import answer
 from common.store.engine import open_worker_engine
-from common.wire import QUEUE
+from common.wire import QUEUE, WorkerInfo
 
 LEASE_SECONDS, BEAT_SECONDS = 60.0, 5.0
 UNACKED = "unacked"
+INFO = WorkerInfo(host="bench", pid=1, device="cpu", versions={})
 _CLAIM = sa.text(
     "SELECT u.worker, u.tag, worker_claim(u.task, u.worker, :lease)"
     " FROM unnest(CAST(:tasks AS bigint[]), CAST(:workers AS text[]), CAST(:tags AS text[])) AS u (task, worker, tag)"
@@ -37,8 +38,7 @@ _APPEND = sa.text(
     " CAST(:payloads AS jsonb[]), CAST(:seconds AS double precision[])) AS u (task, attempt, worker, payload, seconds)"
 )
 _BEAT = sa.text(
-    'SELECT worker_beat(u.worker, \'{"host": "bench", "pid": 1, "device": "cpu", "versions": {}}\','
-    " u.task, u.attempt, :lease)"
+    "SELECT worker_beat(u.worker, CAST(:info AS jsonb), u.task, u.attempt, :lease)"
     " FROM unnest(CAST(:workers AS text[]), CAST(:tasks AS bigint[]), CAST(:attempts AS bigint[]))"
     " AS u (worker, task, attempt) ORDER BY u.worker"
 )
@@ -134,6 +134,7 @@ class Crew:
             _BEAT,
             {
                 "workers": self._names,
+                "info": INFO.model_dump_json(),
                 "tasks": [task for task, _ in held],
                 "attempts": [attempt for _, attempt in held],
                 "lease": LEASE_SECONDS,
