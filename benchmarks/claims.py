@@ -27,7 +27,7 @@ def spec_of_weights(weights: Path, features: str, norm: Norm, radius: Decimal) -
         model=ModelSpec(
             name="cnn_lstm", weights=str(weights), args=info.args, classes=info.classes, sha256=info.sha256
         ),
-        sampling=SamplingSpec(frames=info.frames, height=info.height, width=info.width),
+        sampling=SamplingSpec(frames=info.frames, every=info.every, height=info.height, width=info.width),
         flow=FarnebackSpec(), features=features, norm=norm, tau=Decimal(1), radius=radius,
     )  # fmt: skip
 

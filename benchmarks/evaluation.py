@@ -7,7 +7,6 @@ docs/evaluation.md from benchmarks/evaluation.md, and the picture of the converg
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -17,8 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from benchmarks.convergence import draw_convergence
 
 DATA = Path(os.environ.get("FLOWCERT_UCF101", "../shared/data/ucf101"))
 HOME = Path("build/evaluation")
@@ -66,7 +64,8 @@ def main() -> None:
     done = {name: run(name, options) for name, options in JOBS.items()}
     figures = figures_of(done)
     Path("build/evaluation.json").write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n")
-    draw_convergence(done["paper"], Path("docs/pictures/paper_convergence.png"))
+    paper = done["paper"]
+    draw_convergence(paper.trace, paper.results[0]["norm"], Path("docs/pictures/paper_convergence.png"))
     template = Path("benchmarks/evaluation.md").read_text(encoding="utf-8")
     Path("docs/evaluation.md").write_text(template.format(**shown(done, figures)), encoding="utf-8")
     print(json.dumps(figures, indent=2))
@@ -130,6 +129,7 @@ def shown(done: dict[str, Outcome], figures: dict[str, float]) -> dict[str, str]
     fields |= {f"{name}_minutes": f"{outcome.minutes:.1f}" for name, outcome in done.items()}
     fields |= {f"{name}_expected": _expected(outcome) for name, outcome in done.items()}
     fields |= {f"{name}_shares": _shares(outcome) for name, outcome in done.items()}
+    fields["groups"] = _text(done["global"].summary["bootstrap"]["groups"])
     fields["classes"] = _classes(done["global"], done["grid2x2"])
     for name in ("continuous", "real_size", "paper", "paper_real_size"):
         fields[f"{name}_clips_table"] = _clips(done[name])
@@ -206,26 +206,6 @@ def _px(value: Any) -> str:
     if value is None:
         return "?"
     return "∞" if value == "inf" else f"{value:.4g}"
-
-
-def draw_convergence(outcome: Outcome, path: Path) -> None:
-    """Draw how the bounds of each clip closed, from bound_trace."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    for number, video in enumerate(sorted({row["video"] for row in outcome.trace})):
-        moves = [row for row in outcome.trace if row["video"] == video]
-        seconds = [row["seconds_since_submit"] for row in moves]
-        for key, style in (("fmsr_lower", "-"), ("fmsr_upper", "--")):
-            values = [math.nan if row[key] is None else float(row[key]) for row in moves]
-            worth = f"lower: {moves[-1]['fmsr_lower_guarantee']}" if key == "fmsr_lower" else "upper: witness"
-            label = f"{Path(video).stem}, {worth}"
-            axes.step(seconds, values, style, where="post", color=f"C{number}", label=label)
-    axes.set_xlabel("seconds since the job was submitted")
-    axes.set_ylabel("FMSR bounds, px (L2)")
-    axes.legend(fontsize=7)
-    FigureCanvasAgg(figure)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=110)
 
 
 if __name__ == "__main__":

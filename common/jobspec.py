@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,12 +23,16 @@ from common.features import Partition, parse_partition
 from common.vocab import Guarantee, Norm
 
 # Written as decimal text in JSON, so that τ = 0.1 means one tenth on both sides and hashes the same for ever.
-Positive = Annotated[
-    Decimal,
-    Field(gt=0, allow_inf_nan=False),
-    PlainSerializer(lambda d: format(d.normalize(), "f"), return_type=str),
-]
+_AS_TEXT = PlainSerializer(lambda d: format(d.normalize(), "f"), return_type=str)
+Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False), _AS_TEXT]
 Pixels = Positive
+#: A pause between frames, in whole microseconds as videos are timed; no zeros at its end, for messages show it.
+Seconds = Annotated[
+    Decimal,
+    Field(gt=0, le=86_400, decimal_places=6, allow_inf_nan=False),
+    AfterValidator(Decimal.normalize),
+    _AS_TEXT,
+]
 #: A Lipschitz constant of the margin: a number, in logits per pixel of the norm, or the word that has it estimated.
 Lipschitz = Literal["estimated"] | Positive
 #: Fields that came later; a specification without them is the same job as before.
@@ -58,12 +63,24 @@ class DisSpec(_Spec):
 
 
 class SamplingSpec(_Spec):
-    """Which frames of a video make the clip: ``frames`` spread evenly, or every ``stride``-th from the first."""
+    """Which frames of a video make the clip: ``frames`` spread evenly, or from the first on a stride or a pause apart.
+
+    The pause, ``every``, came later: where it is absent it is left out of JSON too, so that jobs and cached clips,
+    which are named by digests of this JSON, keep their names.
+    """
 
     frames: int = Field(ge=2, le=1024, description="frames per clip, l")
     stride: int | None = Field(default=None, ge=1, description="fixed stride in frames; uniform when absent")
+    every: Seconds | None = Field(
+        default=None, exclude_if=lambda every: every is None, description="pause between frames, in seconds of video"
+    )
     height: int = Field(ge=8, le=1024, description="frame height the model takes, in pixels")
     width: int = Field(ge=8, le=1024, description="frame width the model takes, in pixels")
+
+    @model_validator(mode="after")
+    def _stride_or_pause(self) -> Self:
+        check_stride_or_pause(self.stride, self.every)
+        return self
 
 
 class ModelSpec(_Spec):
@@ -127,6 +144,12 @@ class JobSpec(_Spec):
         known = {key: value for key, value in fields.items() if value or key not in _LATER_FIELDS}
         canonical = json.dumps(known, sort_keys=True, allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def check_stride_or_pause(stride: int | None, every: Decimal | None) -> None:
+    """Raise InputError at the pause when a stride is given too: both say how far apart a clip's frames are."""
+    if stride is not None and every is not None:
+        raise InputError("every", f"cannot be given together with --stride {stride}; leave out one of them")
 
 
 def first_problem(error: ValidationError) -> InputError:

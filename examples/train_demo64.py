@@ -25,6 +25,8 @@ from common.jobspec import SamplingSpec
 from worker.demo.render import DIRECTIONS, render_dataset
 from worker.models import build, save_weights
 from worker.numerics import configure_numerics
+from worker.training.data import Examples
+from worker.training.loop import Learner, accuracy
 from worker.video.decoder import sample_video
 from worker.warp import manipulated_frame
 
@@ -58,21 +60,14 @@ RECIPES = {
 }
 
 
-@dataclass(frozen=True)
-class Clips:
-    """Decoded clips: uint8 ``[N, T, 3, H, W]`` and labels ``[N]``."""
-
-    frames: Tensor
-    labels: Tensor
-
-
-def load_clips(folder: Path, *, per_class: int, seed: int) -> Clips:
+def load_clips(folder: Path, *, per_class: int, seed: int) -> Examples:
     """Render and decode a dataset."""
     videos = render_dataset(folder, per_class=per_class, seed=seed)
-    size = SAMPLING.frames, SAMPLING.stride, SAMPLING.height, SAMPLING.width
+    size = SAMPLING.frames, SAMPLING.height, SAMPLING.width
     frames = np.stack([sample_video(path, *size, MAX_CLIP_BYTES) for path, _ in videos])
     labels = torch.tensor([CLASSES.index(label) for _, label in videos])
-    return Clips(torch.from_numpy(frames).permute(0, 1, 4, 2, 3).contiguous(), labels)
+    clips = torch.from_numpy(frames).permute(0, 1, 4, 2, 3).contiguous()
+    return Examples(lambda numbers: clips[list(numbers)] / 255.0, labels)
 
 
 def shaken(clips: Tensor, deviation: float) -> Tensor:
@@ -88,18 +83,12 @@ def shaken(clips: Tensor, deviation: float) -> Tensor:
     return torch.cat([clips[:, :1], changed], dim=1)
 
 
-def accuracy(module: nn.Module, clips: Clips) -> float:
+def right_share(module: nn.Module, clips: Examples) -> float:
     """Share of the clips whose greatest logit is their label's."""
-    module.eval()
-    with torch.inference_mode():
-        right = sum(
-            int((module(frames / 255.0).argmax(dim=1) == labels).sum())
-            for frames, labels in zip(clips.frames.split(BATCH), clips.labels.split(BATCH), strict=True)
-        )
-    return right / len(clips.labels)
+    return accuracy(Learner(module, module, {}, torch.device("cpu")), clips, BATCH)
 
 
-def train(clips: Clips, held_out: Clips, recipe: Recipe) -> nn.Module:
+def train(clips: Examples, held_out: Examples, recipe: Recipe) -> nn.Module:
     """Fit a classifier; the seed and the batch order are fixed, so that it can be trained again."""
     torch.manual_seed(0)
     module = build("cnn_lstm", ARGS)
@@ -114,7 +103,7 @@ def train(clips: Clips, held_out: Clips, recipe: Recipe) -> nn.Module:
         module.train()
         total = 0.0
         for chosen in torch.randperm(len(clips.labels)).split(BATCH):
-            frames = clips.frames[chosen] / 255.0
+            frames = clips.inputs(chosen.tolist())
             if recipe.shake:
                 frames = shaken(frames, recipe.shake)
             loss = cross_entropy(module(frames), clips.labels[chosen])
@@ -124,7 +113,7 @@ def train(clips: Clips, held_out: Clips, recipe: Recipe) -> nn.Module:
             schedule.step()
             total += loss.item() * len(chosen)
         mean = total / len(clips.labels)
-        print(f"epoch {epoch + 1}: loss {mean:.3f}, held-out accuracy {accuracy(module, held_out):.3f}")
+        print(f"epoch {epoch + 1}: loss {mean:.3f}, held-out accuracy {right_share(module, held_out):.3f}")
     if recipe.normalised:
         for layer in layers:
             parametrize.remove_parametrizations(layer, "weight")
@@ -143,7 +132,8 @@ def main() -> None:
         clips = load_clips(Path(folder) / "train", per_class=600, seed=TRAIN_SEED)
         held_out = load_clips(Path(folder) / "test", per_class=100, seed=TEST_SEED)
     module = train(clips, held_out, RECIPES[options.recipe])
-    print(f"train: accuracy {accuracy(module, clips):.3f}; held out: accuracy {accuracy(module, held_out):.3f}")
+    for name, part in (("train", clips), ("held out", held_out)):
+        print(f"{name}: accuracy {right_share(module, part):.3f}")
     sizes = {"frames": SAMPLING.frames, "height": SAMPLING.height, "width": SAMPLING.width}
     save_weights(options.out, module, name="cnn_lstm", args=ARGS, classes=CLASSES, **sizes)
     print(f"wrote {options.out}")

@@ -23,6 +23,12 @@ from common.vocab import Norm
 
 #: Entries a counting table may have; 8 bytes each.
 MAX_TABLE_ENTRIES = 40_000_000
+#: Bytes a table of larger counts may have, which only a search guided by a heuristic asks for.
+MAX_WHOLE_TABLE_BYTES = 2**28
+#: Counts below it are kept as 64-bit integers, with room for twice one.
+_FITS_BITS = 61
+#: Bits of each digit of a larger count; 64-bit sums of four million digits do not overflow.
+_DIGIT_BITS = 40
 #: Points a Linf game may have: its levels grow as (2s+1)^J and cannot be refined below a whole step.
 MAX_LINF_POINTS = 20_000_000
 
@@ -33,6 +39,10 @@ Table = npt.NDArray[Any]
 
 class PointCounter:
     """Exact counts of one game's points up to ``limit`` (a cost, inclusive).
+
+    Subtrees are counted from a table of 64-bit integers that ends where the whole game's count outgrows them: nobody
+    explores that many points. Beyond, only the whole game's counts are kept, as digits; a subtree's, for which a guided
+    search asks, take a table of Python integers that is built when first needed.
 
     Raises
     ------
@@ -45,6 +55,8 @@ class PointCounter:
         self.limit = limit
         self._unit = 1
         self._table: Table | None = None
+        self._totals: Table | None = None
+        self._whole: Table | None = None
         if game.norm is Norm.LINF:
             if self._suffix(0, limit) > MAX_LINF_POINTS:
                 count = _power_text(2 * self._linf_steps(limit) + 1, len(game.sizes))
@@ -53,7 +65,21 @@ class PointCounter:
                 )
         else:
             self._unit = math.gcd(*game.sizes)
-            self._table = _suffix_table(game, limit, self._unit)
+            self._columns = limit // self._unit + 1
+            if (len(game.sizes) + 1) * self._columns > MAX_TABLE_ENTRIES:
+                raise InputError(
+                    "radius",
+                    f"{len(game.sizes)} coordinates times {self._columns} cost levels are too many to count exactly; "
+                    "use coarser features, a larger tau or a smaller radius",
+                )
+            self._steps = {size: _steps(game, size, limit, self._unit) for size in set(game.sizes)}
+            sizes = _estimates(game, self._steps, self._columns)
+            self._bits = _most_bits(game, self._steps, float(sizes[-1]))
+            # Counts grow with the cost, so those that fit come first.
+            fitting = int(np.searchsorted(sizes, _FITS_BITS))
+            self._table = _suffix_table(game, self._steps, fitting, np.int64)
+            if fitting < self._columns:
+                self._totals = _total_digits(game, self._steps, self._columns, self._bits)
 
     def upto(self, subtree: Subtree, limit: int) -> int:
         """Number of the subtree's points with cost at most ``limit``, which must not exceed the counter's own."""
@@ -97,7 +123,28 @@ class PointCounter:
             return 0
         if self._table is None:
             return int((2 * self._linf_steps(budget) + 1) ** (len(self.game.sizes) - coordinate))
-        return int(self._table[coordinate, budget // self._unit])
+        column = budget // self._unit
+        if column < self._table.shape[1]:
+            return int(self._table[coordinate, column])
+        if coordinate == len(self.game.sizes):
+            return 1
+        if coordinate == 0 and self._totals is not None:
+            return sum(int(digit) << _DIGIT_BITS * place for place, digit in enumerate(self._totals[:, column]))
+        return int(self._whole_table()[coordinate, column])
+
+    def _whole_table(self) -> Table:
+        """The table for every budget; raises InputError when it would not fit in memory."""
+        if self._whole is None:
+            # A Python integer has some 32 bytes beside its digits, and 8 of the array.
+            size = (len(self.game.sizes) + 1) * self._columns * (self._bits // 8 + 40)
+            if size > MAX_WHOLE_TABLE_BYTES:
+                raise InputError(
+                    "radius",
+                    f"{len(self.game.sizes)} coordinates times {self._columns} cost levels have counts of up to"
+                    f" {self._bits} bits, too many for a guided search; use coarser features or a smaller radius",
+                )
+            self._whole = _suffix_table(self.game, self._steps, self._columns, np.object_)
+        return self._whole
 
     def _budget(self, base: int, limit: int) -> int:
         """What coordinates not yet changed may cost when those changed so far cost ``base``; negative for nothing."""
@@ -137,22 +184,29 @@ class PointCounter:
         return (twice_below(stop) - twice_below(start)) // 2
 
 
-def _suffix_table(game: Game, limit: int, unit: int) -> Table:
-    """S for every coordinate (rows, J+1 of them) and budget (columns, in multiples of ``unit``)."""
-    columns = limit // unit + 1
-    if (len(game.sizes) + 1) * columns > MAX_TABLE_ENTRIES:
-        raise InputError(
-            "radius",
-            f"{len(game.sizes)} coordinates times {columns} cost levels are too many to count exactly; "
-            "use coarser features, a larger tau or a smaller radius",
-        )
-    steps = {size: _steps(game, size, limit, unit) for size in set(game.sizes)}
-    dtype: type = np.int64 if _greatest(game, steps, columns) < 2.0**62 else np.object_
+def _suffix_table(game: Game, steps: dict[int, list[int]], columns: int, dtype: type) -> Table:
+    """S for every coordinate (rows, J+1 of them) and budget (columns, in multiples of the unit)."""
     table: Table = np.empty((len(game.sizes) + 1, columns), dtype)
     table[-1] = 1
     for coordinate in range(len(game.sizes) - 1, -1, -1):
         _convolve(table[coordinate + 1], steps[game.sizes[coordinate]], table[coordinate])
     return table
+
+
+def _total_digits(game: Game, steps: dict[int, list[int]], columns: int, bits: int) -> Table:
+    """S of the whole game for every budget, as digits [digits, columns], the lowest first."""
+    row = np.zeros((bits // _DIGIT_BITS + 1, columns), np.int64)
+    other = np.empty_like(row)
+    row[0] = 1
+    for size in game.sizes:
+        _convolve(row, steps[size], other)
+        for place in range(len(other) - 1):
+            other[place + 1] += other[place] >> _DIGIT_BITS
+            other[place] &= (1 << _DIGIT_BITS) - 1
+        row, other = other, row
+    if (row[-1] >> _DIGIT_BITS).any():
+        raise ValueError(f"a count has more than {bits} bits")
+    return row
 
 
 def _steps(game: Game, size: int, limit: int, unit: int) -> list[int]:
@@ -167,19 +221,31 @@ def _steps(game: Game, size: int, limit: int, unit: int) -> list[int]:
 
 
 def _convolve(after: Table, costs: list[int], out: Table) -> None:
+    """One coordinate's step of S, along the last axis."""
     out[:] = after
     for cost in costs:
-        out[cost:] += 2 * after[: after.shape[0] - cost]
+        if cost < after.shape[-1]:
+            out[..., cost:] += 2 * after[..., : after.shape[-1] - cost]
 
 
-def _greatest(game: Game, steps: dict[int, list[int]], columns: int) -> float:
-    """Estimate, in floating point, of the table's greatest entry: decides whether 64-bit integers hold it."""
+def _estimates(game: Game, steps: dict[int, list[int]], columns: int) -> npt.NDArray[np.float64]:
+    """Binary logarithms of the whole game's counts [columns], in floating point: which integers hold them.
+
+    Infinity for those that no floating-point number holds.
+    """
     row, other = np.ones(columns), np.empty(columns)
     with np.errstate(over="ignore"):
         for size in game.sizes:
             _convolve(row, steps[size], other)
             row, other = other, row
-    return float(row[-1])
+    return np.log2(row)
+
+
+def _most_bits(game: Game, steps: dict[int, list[int]], estimate: float) -> int:
+    """Bits that hold every count; without an estimate, those of all choices of a step for each coordinate."""
+    if math.isinf(estimate):
+        estimate = math.fsum(math.log2(1 + 2 * len(steps[size])) for size in game.sizes)
+    return math.ceil(estimate) + 1
 
 
 def _power_text(base: int, exponent: int) -> str:

@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from common.errors import InputError
 from common.settings import Settings
-from scheduler.cli.options import AsJson, Limit, Only, PerClass, Root, Split, Splits, folder, say_skipped
+from scheduler.cli.options import AsJson, Limit, Only, PerClass, Root, Split, Splits, folder
 from scheduler.cli.output import note, notes_console, results_console
 from scheduler.intake import Selection, select
-from scheduler.intake.check import read_files
-from scheduler.intake.config import read_split
+from scheduler.intake.check import Need, read_files
+from scheduler.intake.config import read_every, read_split
 from scheduler.intake.findings import count_classes, count_lists, find_faults
 from scheduler.intake.selection import folder_of
 from scheduler.report.datasets import Checked, checked_json, checked_tables
@@ -35,6 +35,10 @@ Dataset = Annotated[
     typer.Argument(metavar="PATH", help="Folder <Class>/<clip>, a list of such clips (.txt, .csv), or a video file."),
 ]
 Frames = Annotated[int, typer.Option("--frames", metavar="N", min=1, help="Fewest frames a clip must have.")]
+Every = Annotated[
+    str | None,
+    typer.Option(metavar="SECONDS", help="Count only frames so many seconds apart, as a job with this option does."),
+]
 
 
 def check(
@@ -46,6 +50,7 @@ def check(
     per_class: PerClass = None,
     limit: Limit = None,
     frames: Frames = FRAMES,
+    every: Every = None,
     as_json: AsJson = False,
 ) -> None:
     """Read a dataset's clips before a job does; exit 1 when something is wrong with them.
@@ -57,20 +62,23 @@ def check(
     for option, number in (("--per-class", per_class), ("--limit", limit)):
         if number is not None and number < 1:
             raise InputError(option, f"must be 1 or more (given: {number})")
+    need = Need(frames, None if every is None else read_every(every))
     wanted = Selection(
         root=folder(root), split=None if split is None else _split(split), splits=folder(splits),
         only=tuple(only or ()), per_class=per_class, limit=limit,
     )  # fmt: skip
     found = select(dataset, wanted)
-    say_skipped(dataset, wanted.split, found.skipped)
+    if found.skipped:
+        why = "there is no folder of their classes" if dataset.is_dir() else "the list does not name them"
+        note(f"{wanted.split}: {len(found.skipped):,} of its clips are skipped; {why} ({dataset})")
     base = folder_of(dataset, wanted.root)
     lists = [] if base is None else count_lists(found.clips, base, wanted.split, wanted.splits)
     readable = [clip.path for clip in found.clips if clip.problem is None]
     with _progress(len(readable)) as tell:
-        readings = read_files(readable, Settings().max_clip_bytes, tell)
-    findings = find_faults(found.clips, readings, frames)
+        readings = read_files(readable, need, Settings().max_clip_bytes, tell)
+    findings = find_faults(found.clips, readings, need)
     checked = Checked(
-        dataset=str(dataset), split=wanted.split, frames=frames, clips=len(found.clips), skipped=found.skipped,
+        dataset=str(dataset), split=wanted.split, need=need, clips=len(found.clips), skipped=len(found.skipped),
         findings=findings, classes=count_classes(found.clips, findings), lists=lists,
     )  # fmt: skip
     _print(checked, as_json=as_json)

@@ -67,7 +67,13 @@ Classes = Annotated[
     typer.Option(metavar="FILE|A,B", help="Class names in the order of the logits [from the weights]."),
 ]
 Frames = Annotated[int | None, typer.Option(metavar="N", help="Frames a clip [from the weights].")]
-Stride = Annotated[int | None, typer.Option(metavar="N", help="Take every N-th frame [spread evenly].")]
+Stride = Annotated[int | None, typer.Option(metavar="N", help="Take every N-th frame [see --every].")]
+Every = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS", help="Take a frame every so many seconds of video [from the weights, or spread evenly]."
+    ),
+]
 Size = Annotated[
     str | None,
     typer.Option(metavar="HxW", help="Frame height and width, in pixels [from the weights]."),
@@ -166,8 +172,7 @@ def _clips(request: JobRequest) -> list[FoundClip]:
         if error.where.startswith("--"):
             raise request.located(error) from error
         raise
-    if config.split is not None and found.skipped:
-        note(f"{config.split}: {found.skipped:,} of its clips are not in {dataset} and are skipped")
+    say_skipped(dataset, config.split, len(found.skipped))
     return found.clips
 
 
@@ -177,10 +182,9 @@ def folder(given: str | None) -> Path | None:
 
 
 def say_skipped(dataset: Path, split: str | None, skipped: int) -> None:
-    """Say how many clips of an official list were left out, and why that is no mistake."""
-    if split is not None and skipped:
-        why = "there is no folder of their classes" if dataset.is_dir() else "the list does not name them"
-        note(f"{split}: {skipped:,} of its clips are skipped; {why} ({dataset})")
+    """Say how many clips of an official list the dataset does not have: it may be a part of UCF101."""
+    if skipped:
+        note(f"{split}: {skipped:,} of its clips are not in {dataset} and are skipped")
 
 
 def hand_in(servers: Servers, order: Order) -> int:

@@ -25,6 +25,7 @@ def run(
     classes: options.Classes = None,
     frames: options.Frames = None,
     stride: options.Stride = None,
+    every: options.Every = None,
     size: options.Size = None,
     flow: options.Flow = None,
     flow_args: options.FlowArgs = None,

@@ -15,8 +15,10 @@ from common.settings import Settings
 from scheduler.cli import options
 from scheduler.cli.output import note
 from scheduler.cli.training import run_training
-from scheduler.intake import FoundClip, Selection, select
+from scheduler.intake import Selection, select
 from scheduler.intake.config import read_classes
+from scheduler.intake.official import class_folder
+from scheduler.intake.selection import Selected
 
 Dataset = Annotated[
     str, typer.Argument(metavar="DATASET", help="Folder <Class>/<clip>, or a list of such clips (.txt, .csv).")
@@ -34,6 +36,10 @@ Classes = Annotated[
     str | None, typer.Option(metavar="FILE|A,B", help="Class names in the order of the logits [the dataset's, sorted].")
 ]
 Frames = Annotated[int, typer.Option(metavar="N", help="Frames a clip.")]
+Every = Annotated[
+    str | None,
+    typer.Option(metavar="SECONDS", help="Take a frame every so many seconds of video [spread evenly]."),
+]
 Size = Annotated[
     str | None,
     typer.Option(metavar="HxW", help="Frame height and width, in pixels [64x64; 224x224 for published encoders]."),
@@ -93,6 +99,7 @@ def train(
     model_args: options.ModelArgs = None,
     classes: Classes = None,
     frames: Frames = 16,
+    every: Every = None,
     size: Size = None,
     epochs: Epochs = 50,
     minutes: Minutes = None,
@@ -111,17 +118,20 @@ def train(
     checkpoint and the metrics of each epoch (.csv). The same command trains the same weights, unless --minutes ends it.
     """
     settings = Settings()
-    wanted = Selection(root=options.folder(root), splits=options.folder(splits))
-    clips = _clips(dataset, replace(wanted, split=split))
-    names = read_classes(classes) if classes is not None else tuple(sorted({clip.label for clip in clips}))
-    tested = [] if test_split is None else _clips(dataset, replace(wanted, split=test_split))
+    source = Path(dataset).expanduser().resolve()
+    wanted = Selection(root=options.folder(root), split=split, splits=options.folder(splits), missing=False)
+    found = select(source, wanted)
+    present = tuple(sorted({clip.label for clip in found.clips if clip.problem is None}))
+    names = present if classes is None else read_classes(classes)
+    tested = Selected([]) if test_split is None else select(source, replace(wanted, split=test_split))
     height, width = _size(size)
     run_training(
         {
-            "clips": _of_classes(clips, names), "test_clips": _of_classes(tested, names), "classes": names,
-            "model": model, "model_args": _object(model_args), "frames": frames, "height": height, "width": width,
-            "epochs": epochs, "minutes": minutes, "rate": rate, "batch": batch, "seed": seed, "augment": augment,
-            "freeze_encoder": freeze_encoder, "encoder_weights": encoder_weights,
+            "clips": _clips(source, split, found, names), "test_clips": _clips(source, test_split, tested, names),
+            "classes": names, "model": model, "model_args": _object(model_args), "frames": frames,
+            "every": every, "height": height, "width": width, "epochs": epochs, "minutes": minutes, "rate": rate,
+            "batch": batch, "seed": seed, "augment": augment, "freeze_encoder": freeze_encoder,
+            "encoder_weights": encoder_weights,
             "validation_share": validation_share, "validation_groups": _numbers(validation_groups),
             "out": str(out.expanduser().absolute()), "cache": str(settings.data_dir.expanduser() / "training"),
             "max_bytes": settings.max_clip_bytes, "threads": settings.threads,
@@ -129,20 +139,14 @@ def train(
     )  # fmt: skip
 
 
-def _clips(dataset: str, wanted: Selection) -> list[FoundClip]:
-    """The clips of a dataset, or of its part in an official list; what is not there is left out, and said."""
-    path = Path(dataset).expanduser().resolve()
-    found = select(path, wanted)
-    options.say_skipped(path, wanted.split, found.skipped)
-    usable = [clip for clip in found.clips if clip.problem is None]
-    if len(usable) < len(found.clips):
-        first = next(clip for clip in found.clips if clip.problem is not None)
-        note(f"{len(found.clips) - len(usable)} clips are left out; the first: {first.path}: {first.problem}")
-    return usable
-
-
-def _of_classes(clips: list[FoundClip], classes: tuple[str, ...]) -> list[dict[str, str]]:
-    return [{"label": clip.label, "path": clip.path} for clip in clips if clip.label in classes]
+def _clips(dataset: Path, split: str | None, found: Selected, classes: tuple[str, ...]) -> list[dict[str, str]]:
+    """The clips of these classes that can be used; how many of them are not there, or cannot be used, is said."""
+    options.say_skipped(dataset, split, sum(class_folder(name) in classes for name in found.skipped))
+    asked = [clip for clip in found.clips if clip.label in classes]
+    refused = [clip for clip in asked if clip.problem is not None]
+    if refused:
+        note(f"{len(refused)} clips are left out; the first: {refused[0].path}: {refused[0].problem}")
+    return [{"label": clip.label, "path": clip.path} for clip in asked if clip.problem is None]
 
 
 def _size(text: str | None) -> tuple[int | None, int | None]:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -28,15 +29,27 @@ _KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 
 
 @dataclass(frozen=True)
+class Need:
+    """What a job needs of each clip."""
+
+    frames: int
+    every: Decimal | None = None  #: seconds between them; None for any frames
+
+    def document(self) -> dict[str, Any]:
+        """Write it as a part of a JSON object, the seconds as decimal text."""
+        return {"frames": self.frames, "every": None if self.every is None else f"{self.every:f}"}
+
+
+@dataclass(frozen=True)
 class Reading:
     """What reading a clip's file gave; one with a problem may have any number of frames."""
 
-    frames: int
+    frames: int  #: where they are to be a pause apart, only such, and no more than are needed
     sha256: str | None
     problem: str | None
 
 
-def read_files(paths: Sequence[str], max_bytes: int, tell: Callable[[int], None]) -> dict[str, Reading]:
+def read_files(paths: Sequence[str], need: Need, max_bytes: int, tell: Callable[[int], None]) -> dict[str, Reading]:
     """Read every file, those that are links of one another once; ``tell`` hears how many more are read.
 
     ``max_bytes`` of decoded frames are too many. Raises ServerError when the readers themselves do not work.
@@ -50,7 +63,7 @@ def read_files(paths: Sequence[str], max_bytes: int, tell: Callable[[int], None]
     def read(path: str) -> Reading:
         reader = idle.get()
         try:
-            return reader.ask(path, max_bytes)
+            return reader.ask(path, need, max_bytes)
         finally:
             idle.put(reader)
 
@@ -91,7 +104,7 @@ class _Reader:
             self._process.kill()
             self._process.communicate()
 
-    def ask(self, path: str, max_bytes: int) -> Reading:
+    def ask(self, path: str, need: Need, max_bytes: int) -> Reading:
         """Have one file read; raises ServerError when the reader fails for a reason of its own."""
         if self._process is None:
             self._process = _start()
@@ -99,7 +112,7 @@ class _Reader:
         line = ""
         try:
             asked: IO[Any] = process.stdin or sys.stdin
-            asked.write(json.dumps({"path": path, "max_bytes": max_bytes}) + "\n")
+            asked.write(json.dumps({"path": path, "max_bytes": max_bytes, **need.document()}) + "\n")
             asked.flush()
             line = (process.stdout or sys.stdin).readline()
         except BrokenPipeError:

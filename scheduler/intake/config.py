@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from common.errors import InputError
 from common.features import parse_partition
-from common.jobspec import Lipschitz, Pixels, first_problem
+from common.jobspec import Lipschitz, Pixels, Seconds, check_stride_or_pause, first_problem
 from common.vocab import Norm
 
 #: Points a clip may cost before it is left open, unless the user says otherwise.
@@ -48,6 +48,7 @@ class JobConfig(BaseModel):
     classes: tuple[str, ...] | None = Field(default=None, min_length=2)
     frames: int | None = Field(default=None, ge=2, le=1024)
     stride: int | None = Field(default=None, ge=1)
+    every: Seconds | None = None
     size: str | None = Field(default=None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")
     flow: Literal["farneback", "dis"] = "farneback"
     flow_args: dict[str, Any] = Field(default_factory=dict)
@@ -119,6 +120,12 @@ class JobConfig(BaseModel):
         except (TypeError, ValueError) as error:
             raise InputError(str(info.field_name), f"is not a JSON object: {error}") from error
 
+    @model_validator(mode="after")
+    def _stride_or_pause(self) -> Self:
+        # A specification checks it too, but only after the model has run.
+        check_stride_or_pause(self.stride, self.every)
+        return self
+
     @property
     def height_width(self) -> tuple[int, int] | None:
         """Frame height and width in pixels, where given."""
@@ -188,6 +195,14 @@ def read_split(given: str) -> str:
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
         raise InputError("split", f"{given!r} is no name of an official list, such as testlist01; --splits says where")
     return name
+
+
+def read_every(given: str) -> Decimal:
+    """Read a pause between frames, in seconds."""
+    try:
+        return TypeAdapter(Seconds).validate_python(given)
+    except ValidationError as error:
+        raise InputError("--every", first_problem(error).problem) from error
 
 
 def _read_file(file: Path) -> dict[str, Any]:

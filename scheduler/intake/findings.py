@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from scheduler.intake.check import Reading
+from scheduler.intake.check import Need, Reading
 from scheduler.intake.dataset import MISSING, FoundClip
 from scheduler.intake.official import OfficialList, find_list, groups_of, lists_beside, other_half, short_name
 
@@ -53,8 +53,9 @@ class ListCount:
     shared: tuple[str, ...]  #: groups of both
 
 
-def find_faults(clips: Sequence[FoundClip], readings: Mapping[str, Reading], frames: int) -> list[Finding]:
-    """Hold each clip against what reading it gave, in the clips' order; ``frames`` are the fewest that will do."""
+def find_faults(clips: Sequence[FoundClip], readings: Mapping[str, Reading], need: Need) -> list[Finding]:
+    """Hold each clip against what reading it gave, in the clips' order."""
+    apart = "" if need.every is None else f" at --every {need.every:f}"
     first: dict[str, FoundClip] = {}
     found = []
     for clip in clips:
@@ -66,9 +67,9 @@ def find_faults(clips: Sequence[FoundClip], readings: Mapping[str, Reading], fra
         if reading.problem is not None:
             found.append(Finding(clip, Fault.UNREADABLE, reading.problem))
             continue
-        if reading.frames < frames:
+        if reading.frames < need.frames:
             noun = "frame" if reading.frames == 1 else "frames"
-            found.append(Finding(clip, Fault.SHORT, f"has {reading.frames} {noun}, {frames} are needed"))
+            found.append(Finding(clip, Fault.SHORT, f"has {reading.frames} {noun}{apart}, {need.frames} are needed"))
         original = first.setdefault(reading.sha256 or clip.path, clip)
         if original is not clip:
             labelled = "" if original.label == clip.label else f", which is labelled {original.label}"

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from common.errors import InputError
+from common.jobspec import Seconds
 from scheduler.intake.config import JobRequest
 
 
@@ -25,6 +26,7 @@ class ModelAnswer(BaseModel):
     frames: int
     height: int
     width: int
+    every: Seconds | None = None  #: pause between the frames that the weights were trained on
 
 
 def check_model(request: JobRequest, weights: Path) -> ModelAnswer:

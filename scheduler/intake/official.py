@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from common.errors import InputError
+from common.groups import Group, group_number, group_of
 from scheduler.intake.lists import Entry, read_list
 
 #: Places of the lists, from the folder of the clips; UCF101's own archive is unpacked beside it.
@@ -19,11 +20,8 @@ _PLACES = (".", "ucfTrainTestlist", "ucfTrainTestList", "../ucfTrainTestlist", "
 _CLASSES = "classInd.txt"
 _HALVES = {"train": "test", "test": "train"}
 _NAME = re.compile(r"(train|test)(list\w+)")
-_GROUP = re.compile(r".*_(g\d+)_c\d+\.\w+")
 #: The lists that UCF101 comes with.
 OFFICIAL = tuple(f"{half}list0{number}" for number in (1, 2, 3) for half in _HALVES)
-
-Group = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -80,11 +78,15 @@ def short_name(path: str) -> str:
     return "/".join(path.rsplit("/", 2)[-2:])
 
 
+def class_folder(name: str) -> str:
+    """Class folder of a clip that is named as official lists do."""
+    return name.partition("/")[0]
+
+
 def groups_of(clips: Iterable[str]) -> frozenset[Group]:
     """Class folder and group of clips that are named as UCF101's are."""
-    parts = (clip.rsplit("/", 2)[-2:] for clip in clips)
-    named = ((part[0], _GROUP.fullmatch(part[-1])) for part in parts)
-    return frozenset((folder, match[1]) for folder, match in named if match is not None)
+    named = (PurePosixPath(clip) for clip in clips)
+    return frozenset(group_of(clip.parent.name, clip) for clip in named if group_number(clip) is not None)
 
 
 def _locate(name: str, base: Path, splits: Path | None) -> Path | None:

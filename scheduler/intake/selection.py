@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.errors import InputError
 from scheduler.intake.dataset import MISSING, FoundClip, find_clips
 from scheduler.intake.lists import LIST_SUFFIXES
-from scheduler.intake.official import OfficialList, find_list, short_name
+from scheduler.intake.official import OfficialList, class_folder, find_list, short_name
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Selected:
     """The clips that are wanted, by label and path."""
 
     clips: list[FoundClip]
-    skipped: int = 0  #: clips of the official list that the dataset does not have, and that are not kept as missing
+    #: ``Class/clip.avi`` of the official list, of the wanted classes: not in the dataset, and not kept as missing.
+    skipped: Sequence[str] = ()
 
 
 def select(dataset: Path, wanted: Selection) -> Selected:
@@ -40,7 +41,7 @@ def select(dataset: Path, wanted: Selection) -> Selected:
 
     Raises InputError when the dataset or the list cannot be used, or no clip is left.
     """
-    clips, skipped = find_clips(dataset, root=wanted.root, label=wanted.label), 0
+    clips, skipped = find_clips(dataset, root=wanted.root, label=wanted.label), list[str]()
     if wanted.split is not None:
         base = folder_of(dataset, wanted.root)
         if base is None:
@@ -48,7 +49,7 @@ def select(dataset: Path, wanted: Selection) -> Selected:
         official = find_list(wanted.split, base, wanted.splits)
         clips, skipped = _in_official(clips, official, dataset if dataset.is_dir() and wanted.missing else None)
         if not clips:
-            raise InputError("--split", f"none of the {skipped:,} clips of {official.file} is in {dataset}")
+            raise InputError("--split", f"none of the {len(official.clips):,} clips of {official.file} is in {dataset}")
     labels = {clip.label for clip in clips}
     for name in wanted.only:
         if name not in labels:
@@ -59,7 +60,8 @@ def select(dataset: Path, wanted: Selection) -> Selected:
         taken[clip.label] += 1
         if (not wanted.only or clip.label in wanted.only) and taken[clip.label] <= (wanted.per_class or len(clips)):
             chosen.append(clip)
-    return Selected(chosen[: wanted.limit], skipped)
+    asked = [name for name in skipped if not wanted.only or class_folder(name) in wanted.only]
+    return Selected(chosen[: wanted.limit], asked)
 
 
 def usable(clips: list[FoundClip], classes: Collection[str]) -> list[FoundClip]:
@@ -90,7 +92,7 @@ def folder_of(dataset: Path, root: Path | None) -> Path | None:
 
 def _in_official(
     clips: list[FoundClip], official: OfficialList, folder: Path | None
-) -> tuple[list[FoundClip], int]:  # fmt: skip
+) -> tuple[list[FoundClip], list[str]]:  # fmt: skip
     """Take a list's clips; of a ``folder``, one that its class folder lacks is missing, and others are skipped.
 
     A manifest is a choice already: what it leaves out is not missing.
@@ -98,9 +100,12 @@ def _in_official(
     wanted = official.clips
     taken = [clip for clip in clips if short_name(clip.path) in wanted]
     absent = sorted(wanted - {short_name(clip.path) for clip in taken})
-    missing = []
-    if folder is not None:
-        present = {path.name for path in folder.iterdir() if path.is_dir()}
-        names = [name for name in absent if name.partition("/")[0] in present]
-        missing = [FoundClip(name.partition("/")[0], str((folder / name).absolute()), MISSING) for name in names]
-    return sorted(taken + missing), len(absent) - len(missing)
+    if folder is None:
+        return sorted(taken), absent
+    present = {path.name for path in folder.iterdir() if path.is_dir()}
+    missing = [
+        FoundClip(class_folder(name), str((folder / name).absolute()), MISSING)
+        for name in absent
+        if class_folder(name) in present
+    ]
+    return sorted(taken + missing), [name for name in absent if class_folder(name) not in present]

@@ -37,7 +37,12 @@ def build_spec(request: JobRequest) -> JobSpec:
                 sha256=answer.sha256,
             ),
             sampling=SamplingSpec(
-                frames=answer.frames, stride=config.stride, height=answer.height, width=answer.width
+                frames=answer.frames,
+                stride=config.stride,
+                # A stride is the user's word against the pause that the weights name.
+                every=config.every if config.every or config.stride else answer.every,
+                height=answer.height,
+                width=answer.width,
             ),
             flow=flow,
             features=config.features,

@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from scheduler.intake.check import Need
 from scheduler.intake.findings import ClassCount, Fault, Finding, ListCount
 from scheduler.report.tables import short_name
 
@@ -24,7 +25,7 @@ class Checked:
 
     dataset: str
     split: str | None
-    frames: int  #: the fewest that will do
+    need: Need
     clips: int
     skipped: int  #: clips of the split whose class the dataset does not have
     findings: Sequence[Finding]
@@ -40,7 +41,7 @@ class Checked:
 def checked_json(checked: Checked) -> str:
     """Write a check as a JSON object."""
     document: dict[str, Any] = {
-        "dataset": checked.dataset, "split": checked.split, "frames": checked.frames, "clips": checked.clips,
+        "dataset": checked.dataset, "split": checked.split, **checked.need.document(), "clips": checked.clips,
         "skipped": checked.skipped, "fine": checked.fine,
         "problems": [
             {"video": found.clip.path, "label": found.clip.label, "fault": found.fault, "problem": found.problem}

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from common.groups import Group, group_of
 from common.vocab import Guarantee, Verdict
 from scheduler.report.rows import Row, class_rows, clip_rows, job_progress, share_rows
 
-#: How often the clips are drawn anew, and the seed of the draws: the same job always gets the same intervals.
+#: How often the groups are drawn anew, and the seed of the draws: the same job always gets the same intervals.
 RESAMPLES = 10_000
 SEED = 20_200
 CONFIDENCE = 0.95
@@ -29,7 +30,7 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over clips, and the interval in which resampled clips have it; one clip alone says nothing of a spread."""
+    """A mean over clips, and the interval it has over resampled groups; one group alone says nothing of a spread."""
 
     mean: float
     low: float | None
@@ -58,6 +59,7 @@ class Summary:
     classes: Sequence[Row]  #: of the same view, class by class
     shares: Sequence[Row]  #: of ``video_certified_share``
     failed: Sequence[Row]  #: of ``video_bounds``, the clips of which nothing is claimed
+    groups: int  #: that the evaluated clips are of
     expected: Sequence[Expected]
 
     @property
@@ -91,6 +93,7 @@ def read_summary(engine: Engine, job_id: int) -> Summary:
     return Summary(
         job=job_progress(engine, job_id), whole=whole, classes=classes, shares=shares,
         failed=[row for row in clips if row["verdict"] == Verdict.FAILED],
+        groups=len(set(numbered_groups(evaluated))),
         expected=list(expected(evaluated, list(dict.fromkeys((row["measure"], row["guarantee"]) for row in shares)))),
     )  # fmt: skip
 
@@ -108,7 +111,7 @@ def expected(clips: Sequence[Row], asked: Sequence[tuple[str, str]]) -> Iterator
     columns = [
         [restricted(row, _known(row, *measure)[side]) for row in clips] for measure in measures for side in (0, 1)
     ]
-    estimates = bootstrap(columns)
+    estimates = bootstrap(columns, numbered_groups(clips))
     for place, (measure, guarantee) in enumerate(measures):
         lower, upper = estimates[2 * place : 2 * place + 2]
         yield Expected(measure, guarantee, None if guarantee is None else lower, upper)
@@ -129,24 +132,35 @@ def restricted(row: Row, bound: float) -> float:
     return min(bound, row["radius"]) if row["predicted"] == row["label"] else 0.0
 
 
-def bootstrap(columns: Sequence[Sequence[float]], seed: int = SEED) -> list[Estimate]:
-    """Mean of each column, which has a value a clip, and its percentile interval over resampled clips.
+def numbered_groups(clips: Sequence[Row]) -> list[int]:
+    """Number of each clip's group, from 0 on."""
+    numbers: dict[Group, int] = {}
+    return [numbers.setdefault(group_of(row["label"], row["video"]), len(numbers)) for row in clips]
 
-    All columns are drawn alike, so that what holds of every clip holds of the intervals too.
+
+def bootstrap(columns: Sequence[Sequence[float]], groups: Sequence[int], seed: int = SEED) -> list[Estimate]:
+    """Mean of each column, which has a value a clip, and its percentile interval over resampled groups of clips.
+
+    ``groups`` has the number of each clip's group, from 0 on. Clips of one group are drawn together: they show the same
+    footage, and drawn one by one they would pass for independent. All columns are drawn alike, so that what holds of
+    every clip holds of the intervals too.
     """
     # Loaded late: numpy takes longer to load than most commands to run.
     import numpy as np
 
     values = np.asarray(columns, dtype=np.float64)
-    clips = values.shape[1]
-    means = [math.fsum(column) / clips for column in columns]
-    if clips < 2:
+    means = [math.fsum(column) / len(groups) for column in columns]
+    sizes = np.bincount(groups)
+    if len(sizes) < 2:
         return [Estimate(mean, None, None) for mean in means]
+    sums = [np.bincount(groups, weights=column) for column in values]
     generator = np.random.default_rng(seed)
     drawn_means = np.empty((len(values), RESAMPLES))
     for start in range(0, RESAMPLES, _AT_ONCE):
-        drawn = generator.integers(clips, size=(_AT_ONCE, clips))
-        for place, column in enumerate(values):
-            drawn_means[place, start : start + _AT_ONCE] = column[drawn].mean(axis=1)
+        drawn = generator.integers(len(sizes), size=(_AT_ONCE, len(sizes)))
+        # Groups differ in size, and so do the draws: each is divided by the clips it has.
+        clips = sizes[drawn].sum(axis=1)
+        for place, column in enumerate(sums):
+            drawn_means[place, start : start + _AT_ONCE] = column[drawn].sum(axis=1) / clips
     lows, highs = np.quantile(drawn_means, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2), axis=1)
     return [Estimate(*map(float, row)) for row in zip(means, lows, highs, strict=True)]

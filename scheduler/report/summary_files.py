@@ -35,12 +35,12 @@ def summary_object(summary: Summary) -> Row:
         "certified_share": list(summary.shares),
         "classes": list(summary.classes),
         "expected": [asdict(expected) for expected in summary.expected],
-        "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "confidence": CONFIDENCE},
+        "bootstrap": {"groups": summary.groups, "resamples": RESAMPLES, "seed": SEED, "confidence": CONFIDENCE},
     }  # fmt: skip
 
 
 def summary_rows(summary: Summary) -> list[Row]:
-    """The same as rows of one number each; ``count`` of ``of`` clips is what a share is made of."""
+    """The same as rows of one number each, with what it is made of: ``count`` of ``of`` clips, and their ``groups``."""
     rows = [row for counted in (summary.whole, *summary.classes) for row in _class_numbers(counted, summary)]
     rows += [
         _number(
@@ -56,7 +56,7 @@ def summary_rows(summary: Summary) -> list[Row]:
                     _number(
                         f"expected {side}", estimate.mean, measure=expected.measure,
                         guarantee=expected.guarantee if side == "lower" else Guarantee.WITNESS.value, low=estimate.low,
-                        high=estimate.high, of=summary.whole["evaluated"],
+                        high=estimate.high, of=summary.whole["evaluated"], groups=summary.groups,
                     )
                 )  # fmt: skip
     return rows
@@ -80,5 +80,5 @@ def _class_numbers(row: Row, summary: Summary) -> Iterator[Row]:
 
 
 def _number(quantity: str, value: float | None, *, label: str | None = None, **more: Any) -> Row:
-    blank = dict.fromkeys(("measure", "guarantee", "displacement", "value", "count", "of", "low", "high"))
+    blank = dict.fromkeys(("measure", "guarantee", "displacement", "value", "count", "of", "low", "high", "groups"))
     return {"quantity": quantity, "class": label, **blank, "value": value, **more}

@@ -109,7 +109,7 @@ def _expected(summary: Summary) -> Table:
     return _captioned(
         table,
         f"mean of min(bound, radius) over {summary.whole['evaluated']:,} evaluated clips, 0 for a misclassified one;"
-        f" percentile bootstrap over clips, {RESAMPLES:,} resamples, seed {SEED}",
+        f" interval: percentile bootstrap over their {summary.groups:,} groups, {RESAMPLES:,} resamples, seed {SEED}",
     )
 
 

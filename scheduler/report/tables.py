@@ -58,7 +58,7 @@ def _budgets(row: Row) -> str:
 def results_table(rows: Sequence[Row]) -> Table:
     """Bounds of a job's clips, distances in pixels."""
     norm = rows[0]["norm"] if rows else ""
-    columns = (f">FMSR, px {norm}", "guarantee", ">MSR", "guarantee", ">points", ">seconds")
+    columns = (f">FMSR, px {norm}", "guarantee", ">MSR", "MSR guarantee", ">points", ">seconds")
     table = _table("clip", "label", "predicted", "verdict", *columns)
     for row in rows:
         table.add_row(

@@ -225,8 +225,14 @@ def test_submit_prints_the_job_and_resumes(flowcert, dataset, tmp_path, engine):
         spec = connection.execute(sa.text("SELECT spec FROM jobs")).scalar_one()
     assert spec["dataset"] == str(dataset)
     assert spec["tau"] == "1"
-    assert spec["sampling"]["height"] == 32
+    assert spec["sampling"] == {"frames": 8, "stride": None, "height": 32, "width": 32}
     assert len(spec["model"]["classes"]) == 4
+    status, output, notes = flowcert("submit", dataset, "--config", config, "--every", "0.50")
+    assert (status, output) == (0, "2\n")
+    with engine.connect() as connection:
+        spec = connection.execute(sa.text("SELECT spec FROM jobs WHERE id = 2")).scalar_one()
+    assert spec["sampling"]["every"] == "0.5"
+    refused(flowcert("submit", dataset, "--config", config, "--every", 1, "--stride", 2), "--every: cannot be given")
 
 
 def test_an_official_list_selects_clips_of_a_submit(flowcert, dataset, tmp_path):

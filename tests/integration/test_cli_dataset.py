@@ -63,6 +63,16 @@ def test_a_dataset_in_order(check, clips, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_dataset_for_jobs_whose_frames_are_a_pause_apart(check, clips):
+    # Rendered clips last two seconds.
+    assert check(clips, "--frames", 2, "--every", 1)[0] == 0
+    status, output, notes = check(clips, "--frames", 3, "--every", "1.0", "--limit", 1, "--json")
+    found = json.loads(output)
+    (problem,) = found["problems"]
+    assert (status, found["frames"], found["every"]) == (1, 3, "1")
+    assert (problem["fault"], problem["problem"]) == ("short", "has 2 frames at --every 1, 3 are needed")
+
+
 def test_a_dataset_with_faults(check, clips):
     up = sorted((clips / "MoveUp").iterdir())
     (clips / "MoveDown" / "v_MoveDown_g09_c01.avi").hardlink_to(up[0])
@@ -87,7 +97,7 @@ def test_lists_that_leak(check, clips):
     test.write_text(test.read_text() + "MoveUp/v_MoveUp_g02_c02.avi\n")
     status, output, notes = check(clips, "--frames", 8, "--per-class", 1)
     assert status == 1
-    assert "shares 1 groups with testlist01: MoveUp g02" in output
+    assert "shares 1 groups with testlist01: MoveUp g2" in output
     assert "2 lists share groups" in notes
 
 
@@ -98,6 +108,7 @@ def test_lists_that_leak(check, clips):
         (("--split", "../x"), "--split: '../x' is no name of an official list"),
         (("--class", "Flying"), "--class: no clip is labelled 'Flying'"),
         (("--limit", "0"), "--limit: "),
+        (("--every", "0"), "--every: input should be greater than 0"),
         (("--root", "/"), "--root: is only for a dataset that is a list"),
     ],
 )

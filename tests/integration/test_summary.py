@@ -204,7 +204,7 @@ def test_the_summary_as_json(shown, job):
     assert read["fmsr_upper_median"] == "inf"
     assert [row["label"] for row in read["classes"]] == ["run", "walk"]
     assert len(read["certified_share"]) == 12
-    assert read["bootstrap"] == {"resamples": 10_000, "seed": 20_200, "confidence": 0.95}
+    assert read["bootstrap"] == {"groups": 5, "resamples": 10_000, "seed": 20_200, "confidence": 0.95}
     means = [(row["measure"], row["guarantee"], row["lower"]["mean"], row["upper"]["mean"]) for row in read["expected"]]
     upper = (sqrt(12) + 8 + 2 * sqrt(50)) / 5
     assert means == [
@@ -228,7 +228,7 @@ def test_the_summary_as_tables_and_as_a_file(shown, job, tmp_path):
     assert "2 of 4 displacements lie beyond the radius" in output
     assert "all classes 7 1 4 1 1 3.732 .. ∞ 1 4.999 7.072 1 (1) 4.0" in lines
     assert "leaves out 3 of 4 clips" in output
-    assert "10,000 resamples, seed 20200" in output
+    assert "percentile bootstrap over their 5 groups, 10,000 resamples, seed 20200" in " ".join(output.split())
 
     table = tmp_path / "summary.csv"
     assert shown("summary", "--csv", table) == ""
@@ -243,6 +243,9 @@ def test_the_summary_as_tables_and_as_a_file(shown, job, tmp_path):
         ("", "FMSR", "0.25", "0.4", "2", "5"), ("", "MSR", "0.25", "0.2", "1", "5"),
         ("", "MSR", "0.25", "0.6", "3", "5"),
     ]  # fmt: skip
+    assert {(row["quantity"], row["groups"]) for row in rows if row["low"] or row["groups"]} == {
+        ("expected lower", "5"), ("expected upper", "5"),
+    }  # fmt: skip
 
 
 def test_a_job_of_which_nothing_is_known_yet(shown, desk):

@@ -1,5 +1,6 @@
 """Subtrees partition the tree, and counts equal enumeration, for random tiny games against brute force."""
 
+import tracemalloc
 from collections import Counter
 from decimal import Decimal
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from common.game import Game, PointCounter, Subtree, bisect, cost_of_radius, cut, distance, whole
+from common.game import Game, PointCounter, Subtree, bisect, cost_of_radius, counting, cut, distance, whole
 from common.vocab import Norm
 from tests.enumeration import points
 from tests.strategies import brute_cost, brute_points, tiny_games
@@ -45,6 +46,47 @@ def test_counts_equal_enumeration_for_any_subtree_and_levels(drawn, data):
     rest = sorted(cost for _, cost in points(game, subtree, low, lambda: limit + 1))
     wanted = data.draw(st.integers(1, 4))
     assert counter.next_cost(subtree, low, wanted) == (rest[wanted - 1] if len(rest) >= wanted else None)
+
+
+@given(tiny_games(), st.integers(0, 6), st.data())
+@settings(max_examples=200, deadline=None)
+def test_counts_that_outgrow_machine_integers_are_as_exact(drawn, bits, data):
+    game, limit = drawn
+    counter = PointCounter(game, limit)
+    with pytest.MonkeyPatch.context() as patch:
+        # Tiny counts stand for large ones: tables end early and digits have two bits.
+        patch.setattr(counting, "_FITS_BITS", bits)
+        patch.setattr(counting, "_DIGIT_BITS", 2)
+        large = PointCounter(game, limit)
+        assert [large.upto(whole(game), b) for b in range(limit + 1)] == [
+            counter.upto(whole(game), b) for b in range(limit + 1)
+        ]
+        node = data.draw(st.sampled_from(sorted(brute_points(game, limit))))
+        first = data.draw(st.integers(0, game.items(node)))
+        subtree = Subtree(node, first, data.draw(st.integers(first, game.items(node))))
+        assert [large.upto(subtree, b) for b in range(limit + 1)] == [
+            counter.upto(subtree, b) for b in range(limit + 1)
+        ]
+
+
+def test_a_game_of_uneven_regions_is_counted_exactly_in_little_memory():
+    sizes = tuple(300 + 7 * (j % 13) for j in range(40) for _ in range(2))
+    game = Game(sizes, Norm.L2)
+    tracemalloc.start()
+    counter = PointCounter(game, 20_000)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Python integers in a table of 81 x 20,001 entries would take some 100 MiB.
+    assert most < 16 * 2**20
+    # The product of the coordinates' polynomials in one large number, a coefficient in each 600 bits.
+    product, bits = 1, 600
+    for size in sizes:
+        product += 2 * sum(product << bits * steps**2 * size for steps in range(1, 9) if steps**2 * size <= 20_000)
+        product &= (1 << bits * 20_001) - 1
+    coefficients = [product >> bits * cost & (1 << bits) - 1 for cost in (0, *sizes[:3], 20_000)]
+    steps = [counter.upto(whole(game), cost) - counter.upto(whole(game), cost - 1) for cost in (*sizes[:3], 20_000)]
+    assert [1, *steps] == coefficients
+    assert counter.upto(whole(game), 20_000) > 2**64
 
 
 @given(tiny_games(), st.integers(1, 7))

@@ -1,8 +1,12 @@
 """A specification is a job's identity: fields that came later change it only where they are used."""
 
+import json
+
 import pytest
+from pydantic import ValidationError
 
 from common.errors import InputError
+from common.jobspec import JobSpec, SamplingSpec
 from common.vocab import Guarantee
 from tests.rows import make_spec
 
@@ -18,6 +22,43 @@ def test_a_job_is_the_same_as_before_its_later_fields_were_known():
 
 def test_a_constant_is_the_same_however_it_is_written():
     assert make_spec(lipschitz="0.50").digest() == make_spec(lipschitz=0.5).digest()
+
+
+SIZE = {"frames": 3, "height": 8, "width": 8}
+
+
+def test_a_pause_makes_another_job_and_is_the_same_however_it_is_written():
+    paused = [make_spec(sampling=SamplingSpec(**SIZE, every=every)) for every in (1, "1.0", "0.5", 0.5)]
+    assert len({spec.digest() for spec in [make_spec(), *paused]}) == 3
+    assert paused[0].digest() == paused[1].digest()
+    assert paused[2].digest() == paused[3].digest()
+    assert paused[1].model_dump(mode="json")["sampling"]["every"] == "1"
+
+
+def test_a_sampling_without_a_pause_is_written_as_before_there_were_pauses():
+    # Cached clips are named by this text, and older workers refuse fields that they do not know.
+    assert SamplingSpec(**SIZE, stride=2).model_dump_json() == '{"frames":3,"stride":2,"height":8,"width":8}'
+    assert SamplingSpec(**SIZE).model_dump(mode="json") == SIZE | {"stride": None}
+
+
+def test_a_job_that_was_stored_before_there_were_pauses_is_read_as_it_was():
+    stored = json.loads(make_spec().model_dump_json())
+    assert "every" not in stored["sampling"]
+    read = JobSpec.model_validate(stored)
+    assert (read, read.sampling.every) == (make_spec(), None)
+    paused = make_spec(sampling=SamplingSpec(**SIZE, every="0.1"))
+    assert JobSpec.model_validate_json(paused.model_dump_json()) == paused
+
+
+def test_a_stride_and_a_pause_exclude_each_other():
+    with pytest.raises(InputError, match=r"^every: cannot be given together with --stride 2; leave out one of them$"):
+        SamplingSpec(**SIZE, stride=2, every=1)
+
+
+@pytest.mark.parametrize("every", [0, "-1", "nan", "inf", "0.0000001", 86401, "a second"])
+def test_a_pause_is_a_number_of_whole_microseconds_up_to_a_day(every):
+    with pytest.raises(ValidationError):
+        SamplingSpec(**SIZE, every=every)
 
 
 def test_a_heuristic_needs_a_constant():

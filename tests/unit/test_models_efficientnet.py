@@ -76,10 +76,13 @@ def test_frames_and_clips_do_not_mix(model, training) -> None:
     with torch.no_grad():
         before = copy.deepcopy(model.state_dict())
         together = model.encode(frames)
-        torch.testing.assert_close(torch.cat([model.encode(frame[None]) for frame in frames]), together)
+        # Sums are grouped by batch size and thread count; a mix of frames would show at 1e-3, as below.
+        torch.testing.assert_close(
+            torch.cat([model.encode(frame[None]) for frame in frames]), together, atol=1e-4, rtol=1e-4
+        )
         changed = frames.clone()
         changed[1:] = 0.5
-        torch.testing.assert_close(model.encode(changed)[0], together[0])
+        torch.testing.assert_close(model.encode(changed)[0], together[0], atol=1e-4, rtol=1e-4)
         assert not torch.allclose(model.encode(changed)[1], together[1], atol=1e-3)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

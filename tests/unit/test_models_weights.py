@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
 import safetensors.torch
@@ -160,6 +161,24 @@ def test_inspect_reads_what_save_wrote(saved) -> None:
     assert inspect_weights("cnn_lstm", saved, {}, None) == WeightsInfo(sha256, CLASSES, ARGS, 4, 16, 16)
 
 
+def test_weights_may_say_the_pause_between_frames(tmp_path, module) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(
+        path, module, name="cnn_lstm", args=ARGS, classes=CLASSES, frames=4, height=16, width=16, every=Decimal("0.50")
+    )
+    assert inspect_weights("cnn_lstm", path, {}, None).every == Decimal("0.5")
+    code, answer = ask(name="cnn_lstm", weights=str(path))
+    assert (code, answer["every"]) == (0, "0.5")
+
+
+def test_weights_that_say_no_pause_are_those_from_before_there_were_pauses(saved) -> None:
+    # Equal trainings give equal bytes, and a weights file's bytes are a part of the job's identity.
+    with safetensors.safe_open(saved, "pt") as file:
+        metadata = json.loads(file.metadata()["flowcert"])
+    assert set(metadata) == {"name", "args", "classes", "frames", "height", "width", "encoder"}
+    assert inspect_weights("cnn_lstm", saved, {}, None).every is None
+
+
 def test_inspect_lets_the_user_win(saved) -> None:
     info = inspect_weights("cnn_lstm", saved, {"hidden": 9}, ("x", "y", "z"), frames=8, height=24)
     assert info.classes == ("x", "y", "z")
@@ -181,7 +200,8 @@ def test_inspect_refuses_another_model_class_count_or_bad_metadata(saved, module
         inspect_weights("vgg16_lstm", saved, {}, None)
     with pytest.raises(InputError, match="saved for 3 classes, but 2 are named"):
         inspect_weights("cnn_lstm", saved, {}, ("a", "b"))
-    for text in ("no json", json.dumps({"name": "cnn_lstm"})):
+    whole = {"name": "cnn_lstm", "args": ARGS, "classes": CLASSES, "frames": 4, "height": 16, "width": 16}
+    for text in ("no json", json.dumps({"name": "cnn_lstm"}), json.dumps(whole | {"every": "-1"})):
         safetensors.torch.save_file(changed_state(module), saved, metadata={"flowcert": text})
         with pytest.raises(InputError, match="metadata 'flowcert' is wrong"):
             inspect_weights("cnn_lstm", saved, {}, None)

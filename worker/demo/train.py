@@ -77,7 +77,7 @@ def accuracy(module: nn.Module, clips: Tensor, labels: Tensor) -> float:
 
 
 def _decode(path: Path) -> NDArray[np.uint8]:
-    return sample_video(path, SAMPLING.frames, SAMPLING.stride, SAMPLING.height, SAMPLING.width, _MAX_CLIP_BYTES)
+    return sample_video(path, SAMPLING.frames, SAMPLING.height, SAMPLING.width, _MAX_CLIP_BYTES)
 
 
 def main() -> None:
@@ -92,8 +92,10 @@ def main() -> None:
         held_out = load_clips(Path(folder) / "test", per_class=_TEST_PER_CLASS, seed=_TEST_SEED)
     module = train(clips, labels, epochs=options.epochs)
     log.info("trained", train=accuracy(module, clips, labels), held_out=accuracy(module, *held_out))
-    sizes = {"frames": SAMPLING.frames, "height": SAMPLING.height, "width": SAMPLING.width}
-    save_weights(options.out, module, name="cnn_lstm", args=ARGS, classes=CLASSES, **sizes)
+    save_weights(
+        options.out, module, name="cnn_lstm", args=ARGS, classes=CLASSES,
+        frames=SAMPLING.frames, height=SAMPLING.height, width=SAMPLING.width,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -14,13 +14,15 @@ import os
 import signal
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from common.errors import ClipError
-from worker.video.decoder import FFMPEG_OPTIONS, RefusedError, count_frames, set_limits
+from worker.video.decoder import FFMPEG_OPTIONS, count_frames, count_pauses, set_limits
+from worker.video.refused import RefusedError
 from worker.video.runner import WALL_SECONDS, check_file
 
 
@@ -29,16 +31,26 @@ class _Question(BaseModel):
 
     path: Path
     max_bytes: int
+    frames: int  #: that a job needs
+    every: Decimal | None  #: seconds between them; None for any frames
 
 
-def check(path: Path, max_bytes: int) -> dict[str, Any]:
-    """Count a clip's frames and hash its bytes, or say what is wrong with it, in the words that a job would use."""
+def check(question: _Question) -> dict[str, Any]:
+    """Count a clip's frames and hash its bytes, or say what is wrong with it, in the words that a job would use.
+
+    Where frames are to be a pause apart, only such are counted, and no more than are needed.
+    """
+    path = question.path
     found: dict[str, Any] = {"frames": 0, "sha256": None, "problem": None}
     try:
         check_file(path)
         with path.open("rb") as file:
             found["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-        found["frames"] = count_frames(path, max_bytes)
+        found["frames"] = (
+            count_frames(path, question.max_bytes)
+            if question.every is None
+            else count_pauses(path, question.max_bytes, question.frames, question.every)
+        )
     except ClipError as error:
         found["problem"] = error.problem
     except RefusedError as refusal:
@@ -61,7 +73,7 @@ def main() -> int:
         question = _Question.model_validate_json(line)
         set_limits(question.max_bytes, math.ceil(time.process_time()))
         signal.alarm(math.ceil(WALL_SECONDS))
-        answer = check(question.path, question.max_bytes)
+        answer = check(question)
         signal.alarm(0)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

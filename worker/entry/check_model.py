@@ -56,8 +56,8 @@ def check(text: str) -> dict[str, Any]:
     refused = supports(model.module) if question.continuous else None
     if refused is not None:
         raise InputError("continuous", refused)
-    sizes = {"frames": sampling.frames, "height": sampling.height, "width": sampling.width}
-    return {"sha256": info.sha256, "classes": spec.classes, "args": info.args, **sizes}
+    found = {"sha256": info.sha256, "classes": spec.classes, "args": info.args}
+    return found | sampling.model_dump(mode="json", exclude={"stride"})
 
 
 def main() -> int:
@@ -81,7 +81,7 @@ def _sampling(question: _Question, info: WeightsInfo) -> SamplingSpec:
     for option, value in options.items():
         if value is None:
             raise InputError(option, f"{question.weights} does not say it; pass {option}")
-    return SamplingSpec(frames=info.frames, height=info.height, width=info.width)
+    return SamplingSpec(frames=info.frames, every=info.every, height=info.height, width=info.width)
 
 
 if __name__ == "__main__":

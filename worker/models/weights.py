@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from common.errors import InputError
+from common.jobspec import Seconds
 from worker.models.registry import SHIPPED_ENCODERS, ShippedEncoder, implied_args
 
 _METADATA_KEY: Final = "flowcert"
@@ -33,6 +35,7 @@ class WeightsInfo:
     frames: int | None  #: frames per clip the model was trained on
     height: int | None  #: frame height, in pixels
     width: int | None  #: frame width, in pixels
+    every: Decimal | None = None  #: pause between frames the model was trained on, in seconds
 
 
 class Metadata(BaseModel):
@@ -48,6 +51,9 @@ class Metadata(BaseModel):
     width: int = Field(ge=1)
     #: SHA-256 of the shipped encoder that the tensors leave out; None where they are the whole model.
     encoder: str | None = None
+    #: Pause between the frames of a clip, in seconds; None where they are spread evenly. Left out then: the same
+    #: training writes the same bytes as before there were pauses.
+    every: Seconds | None = Field(default=None, exclude_if=lambda every: every is None)
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,8 @@ def inspect_weights(
     sizes = {"classes": None if classes is None else len(classes), "height": height, "width": width}
     saved = {} if known is None else known.args
     joined = {**saved, **implied_args(name, sizes), **args}
-    return WeightsInfo(file.sha256, classes, joined, frames, height, width)
+    every = None if known is None else known.every
+    return WeightsInfo(file.sha256, classes, joined, frames, height, width, every)
 
 
 def save_weights(
@@ -126,6 +133,7 @@ def save_weights(
     frames: int,
     height: int,
     width: int,
+    every: Decimal | None = None,
 ) -> None:
     """Write a module's weights as safetensors, with all that ``flowcert submit`` needs to use them unasked.
 
@@ -139,8 +147,9 @@ def save_weights(
         if all(torch.equal(value, tensors[key]) for key, value in state.items()):
             encoder, tensors = shipped.sha256, {key: value for key, value in tensors.items() if key not in state}
     known = Metadata(
-        name=name, args=dict(args), classes=classes, frames=frames, height=height, width=width, encoder=encoder
-    )
+        name=name, args=dict(args), classes=classes, frames=frames, height=height, width=width, encoder=encoder,
+        every=every,
+    )  # fmt: skip
     # Written by us, since save_file makes a file that only its owner, not another user's worker, may read.
     path.write_bytes(safetensors.torch.save(tensors, metadata={_METADATA_KEY: known.model_dump_json()}))
 

@@ -1,26 +1,20 @@
 """Decides which clips validate a training: whole groups, so that no footage is on both sides.
 
-UCF101 cut the clips ``v_Class_gNN_cNN`` of one group from the same footage: they show the same person in the same
-place. A random split of clips puts parts of it on both sides, and the accuracy it measures is that of recognising the
-footage again. Clips with other names each count as a group of their own.
+A random split of clips puts parts of the same footage on both sides, and the accuracy it measures is that of
+recognising the footage again.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from common.errors import InputError
+from common.groups import Group, group_number, group_of
 from worker.training.request import Clip
-
-_UCF101: Final = re.compile(r"v_.+_g(\d+)_c\d+")
-
-Group = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -32,18 +26,6 @@ class Split:
     notes: tuple[str, ...]  #: what the user should know of it
 
 
-def group_number(clip: Clip) -> int | None:
-    """Number of a clip's UCF101 group; None for a clip of another name."""
-    match = _UCF101.fullmatch(clip.path.stem)
-    return None if match is None else int(match[1])
-
-
-def group_of(clip: Clip) -> Group:
-    """A clip's group: one of its class's, or itself."""
-    number = group_number(clip)
-    return clip.label, f"g{number}" if number is not None else str(clip.path)
-
-
 def split_clips(clips: Sequence[Clip], share: float, numbers: Sequence[int] | None, seed: int) -> Split:
     """Set groups aside for validation: those numbered so, or some of each class, drawn by the seed.
 
@@ -51,7 +33,7 @@ def split_clips(clips: Sequence[Clip], share: float, numbers: Sequence[int] | No
     """
     members: dict[Group, list[int]] = defaultdict(list)
     for index, clip in enumerate(clips):
-        members[group_of(clip)].append(index)
+        members[group_of(clip.label, clip.path)].append(index)
     chosen = _drawn(members, share, seed) if numbers is None else _numbered(clips, members, numbers)
     validation = sorted(index for group in chosen for index in members[group])
     train = sorted(set(range(len(clips))) - set(validation))
@@ -64,7 +46,8 @@ def split_clips(clips: Sequence[Clip], share: float, numbers: Sequence[int] | No
 
 def shared_group(clips: Sequence[Clip], others: Sequence[Clip]) -> Group | None:
     """A group that two sets of clips have in common, if any."""
-    return next(iter(sorted({group_of(clip) for clip in clips} & {group_of(clip) for clip in others})), None)
+    one, other = ({group_of(clip.label, clip.path) for clip in side} for side in (clips, others))
+    return min(one & other, default=None)
 
 
 def _drawn(members: dict[Group, list[int]], share: float, seed: int) -> set[Group]:
@@ -86,18 +69,17 @@ def _drawn(members: dict[Group, list[int]], share: float, seed: int) -> set[Grou
 
 def _numbered(clips: Sequence[Clip], members: dict[Group, list[int]], numbers: Sequence[int]) -> set[Group]:
     for clip in clips:
-        if group_number(clip) is None:
+        if group_number(clip.path) is None:
             raise InputError("validation_groups", f"{clip.path.name} has no group; UCF101's are v_Class_gNN_cNN")
-    present = {group_number(clip) for clip in clips}
+    present = {group_number(clip.path) for clip in clips}
     missing = next((number for number in numbers if number not in present), None)
     if missing is not None:
         raise InputError("validation_groups", f"no clip is of group {missing}")
-    names = {f"g{number}" for number in numbers}
-    return {group for group in members if group[1] in names}
+    return {group for group, found in members.items() if group_number(clips[found[0]].path) in numbers}
 
 
 def _notes(clips: Sequence[Clip], groups: int, chosen: set[Group]) -> list[str]:
-    unnamed = sum(group_number(clip) is None for clip in clips)
+    unnamed = sum(group_number(clip.path) is None for clip in clips)
     notes = []
     if chosen:
         notes.append(f"{len(chosen)} of {groups} groups validate; no group is on both sides")

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from common.errors import InputError
-from common.jobspec import SamplingSpec
+from common.jobspec import SamplingSpec, Seconds
 from worker.models import MODELS, build
 from worker.models.registry import ENCODER_STATES, SHIPPED_ENCODERS, implied_args
 
@@ -41,6 +41,7 @@ class TrainRequest(_Document):
     model: str
     model_args: dict[str, Any] = Field(default_factory=dict)
     frames: int = Field(default=16, ge=2, le=1024)
+    every: Seconds | None = None
     height: int | None = Field(default=None, ge=8, le=1024)
     width: int | None = Field(default=None, ge=8, le=1024)
     epochs: int = Field(default=50, ge=1)
@@ -110,7 +111,7 @@ class TrainRequest(_Document):
     def sampling(self) -> SamplingSpec:
         """Shape of the clips; the model's usual one where nothing is said."""
         size = _PUBLISHED_SIZES.get(self.model, _SIZE)
-        return SamplingSpec(frames=self.frames, height=self.height or size, width=self.width or size)
+        return SamplingSpec(frames=self.frames, every=self.every, height=self.height or size, width=self.width or size)
 
     @property
     def args(self) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class TrainRequest(_Document):
         own = {"epochs", "rate", "batch", "seed", "augment", "freeze_encoder", "validation_share", "validation_groups"}
         labelled = zip(digests, (clip.label for clip in self.clips), strict=True)
         clips = hashlib.sha256("\n".join(f"{digest} {label}" for digest, label in labelled).encode()).hexdigest()
-        return self.model_dump(include={"model", "classes", "frames", *own}, mode="json") | {
+        return self.model_dump(include={"model", "classes", "frames", "every", *own}, mode="json") | {
             "model_args": self.args,
             "size": f"{self.sampling.height}x{self.sampling.width}",
             "encoder_weights": encoder,

@@ -102,7 +102,7 @@ class _Session:
             file = Path(folder) / request.out.name
             save_weights(
                 file, module, name=request.model, args=request.args, classes=request.classes,
-                frames=sampling.frames, height=sampling.height, width=sampling.width,
+                frames=sampling.frames, height=sampling.height, width=sampling.width, every=sampling.every,
             )  # fmt: skip
             write_whole(request.out, file.read_bytes())
         self.tell({"event": "done", "out": str(request.out), "bytes": request.out.stat().st_size, "accuracy": found})

@@ -1,4 +1,4 @@
-"""Decides from a container's own sizes whether a video file was cut short; FFmpeg would read such a file silently.
+"""Decides from a container's own headers what FFmpeg would hide: that a video was cut short, or has no frame rate.
 
 Sources: AVI/OpenDML are sequences of RIFF chunks (tag, 32-bit little-endian size); MP4/MOV are sequences of boxes
 (32-bit big-endian size, type, and a 64-bit size when the first is 1; ISO/IEC 14496-12, section 4.2).
@@ -6,10 +6,16 @@ Sources: AVI/OpenDML are sequences of RIFF chunks (tag, 32-bit little-endian siz
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import BinaryIO
 
 _MP4_FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+
+# An AVI's main header has a frame's microseconds; its video stream's has scale and rate, whose ratio is its seconds.
+_AVI_PERIOD = re.compile(rb"avih.{4}(.{4})", re.DOTALL)
+_AVI_RATE = re.compile(rb"strh.{4}vids.{16}(.{4})(.{4})", re.DOTALL)
+_AVI_HEADER_BYTES = 1 << 16
 
 
 def truncation(file: BinaryIO, size: int) -> str | None:
@@ -21,6 +27,17 @@ def truncation(file: BinaryIO, size: int) -> str | None:
     if head[4:8] in _MP4_FIRST_BOXES:
         return _mp4_truncation(file, size)
     return None
+
+
+def has_invented_times(file: BinaryIO) -> bool:
+    """Whether ``file`` is an AVI whose headers give no time for a frame; FFmpeg then takes 25 a second, unasked."""
+    file.seek(0)
+    header = file.read(_AVI_HEADER_BYTES)
+    if header[:4] != b"RIFF" or header[8:12] != b"AVI ":
+        return False
+    period, rate = _AVI_PERIOD.search(header), _AVI_RATE.search(header)
+    nothing = bytes(4)
+    return (period is None or period[1] == nothing) and rate is not None and nothing in rate.groups()
 
 
 def _avi_truncation(file: BinaryIO, size: int) -> str | None:

@@ -13,14 +13,19 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from worker.video.container import truncation
+from worker.video.container import has_invented_times, truncation
+from worker.video.refused import RefusedError
 from worker.video.sampling import frames_needed, sample_indices
+from worker.video.timing import at_pauses, seconds
 
 REFUSED = 3
 
@@ -36,10 +41,6 @@ FFMPEG_OPTIONS = "protocol_whitelist;file|format_whitelist;avi,mov,matroska,webm
 Frame = npt.NDArray[np.uint8]
 
 _NO_FRAME = "has no frame that FFmpeg can decode"
-
-
-class RefusedError(Exception):
-    """The video cannot be used; the text is one line for the user, without the file's name."""
 
 
 def set_limits(max_bytes: int, spent_seconds: int = 0) -> None:
@@ -60,8 +61,8 @@ def set_limits(max_bytes: int, spent_seconds: int = 0) -> None:
         resource.setrlimit(kind, (soft, hard))
 
 
-def read_frames(path: Path, height: int, width: int, wanted: int | None, max_bytes: int) -> list[Frame]:
-    """Read a video and return its frames as RGB, each ``[height, width, 3]``; stop after ``wanted`` frames.
+def read_frames(path: Path, height: int, width: int, max_bytes: int) -> Iterator[tuple[Frame, float]]:
+    """Read a video's frames as RGB, each ``[height, width, 3]`` with its timestamp in milliseconds, as OpenCV has it.
 
     Raises RefusedError when nothing can be decoded, when the frame size changes on the way, or when the frames read,
     in the video's or the clip's size, exceed ``max_bytes``.
@@ -71,22 +72,21 @@ def read_frames(path: Path, height: int, width: int, wanted: int | None, max_byt
 
     capture, claimed = _open(path)
     _check_bytes(claimed, max_bytes)
-    frames: list[Frame] = []
-    shape: tuple[int, ...] | None = None
-    while wanted is None or len(frames) < wanted:
+    count, shape = 0, None
+    while True:
         read, image = capture.read()
         if not read:
             break
         # OpenCV 5.0 scales frames of another size to the size of the first; a build that does not must not pass.
         if shape is not None and image.shape != shape:
             raise RefusedError(f"changes its frame size from {_size(shape)} to {_size(image.shape)} on the way")
-        shape = image.shape
-        _check_bytes((len(frames) + 1) * max(image.nbytes, height * width * 3), max_bytes)
+        count, shape = count + 1, image.shape
+        _check_bytes(count * max(image.nbytes, height * width * 3), max_bytes)
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        frames.append(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), dtype=np.uint8))
-    if not frames:
+        frame = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        yield frame, capture.get(cv2.CAP_PROP_POS_MSEC)
+    if count == 0:
         raise RefusedError(_NO_FRAME)
-    return frames
 
 
 def count_frames(path: Path, max_bytes: int) -> int:
@@ -95,28 +95,64 @@ def count_frames(path: Path, max_bytes: int) -> int:
     Raises RefusedError when it is cut short, nothing can be decoded, or its frames exceed ``max_bytes``.
     """
     _check_whole(path)
+    return sum(1 for _ in _grab(path, max_bytes))
+
+
+def count_pauses(path: Path, max_bytes: int, frames: int, every: Decimal) -> int:
+    """Count the frames a video has ``every`` seconds apart, up to ``frames`` of them.
+
+    Raises RefusedError as ``count_frames`` does, and when its timestamps do not say which frames these are.
+    """
+    _check_whole(path)
+    _check_times(path)
+    times = ((None, seconds(time)) for time in _grab(path, max_bytes))
+    return sum(1 for _ in islice(at_pauses(times, every), frames))
+
+
+def sample_video(
+    path: Path,
+    frames: int,
+    height: int,
+    width: int,
+    max_bytes: int,
+    *,
+    stride: int | None = None,
+    every: Decimal | None = None,
+) -> Frame:
+    """Decode the clip ``[frames, height, width, 3]``; raise RefusedError with the reason when it cannot be had.
+
+    The frames are ``stride`` frames apart, or ``every`` seconds, or spread evenly where neither is given.
+    """
+    _check_whole(path)
+    read = read_frames(path, height, width, max_bytes)
+    if every is not None:
+        _check_times(path)
+        images = list(islice(at_pauses(((image, seconds(time)) for image, time in read), every), frames))
+        if len(images) < frames:
+            raise RefusedError(f"has {_frames(len(images))} at --every {every:f}, {frames} are needed")
+        return np.stack(images)
+    needed = frames_needed(frames, stride)
+    images = [image for image, _ in islice(read, None if stride is None else needed)]
+    if len(images) < needed:
+        raise RefusedError(f"has {_frames(len(images))}, {needed} are needed")
+    return np.stack([images[i] for i in sample_indices(len(images), frames, stride)])
+
+
+def _grab(path: Path, max_bytes: int) -> Iterator[float]:
+    """Decode a video's frames without keeping them; gives the timestamp of each, in milliseconds."""
+    import cv2
+
     capture, claimed = _open(path)
-    frames = 0
+    count = 0
     while capture.grab():
         # Grabbing decodes; that the result can be had as a picture too is asked of the first frame only.
-        if frames == 0 and not capture.retrieve()[0]:
+        if count == 0 and not capture.retrieve()[0]:
             break
-        frames += 1
-        _check_bytes(frames * claimed, max_bytes)
-    if frames == 0:
+        count += 1
+        _check_bytes(count * claimed, max_bytes)
+        yield capture.get(cv2.CAP_PROP_POS_MSEC)
+    if count == 0:
         raise RefusedError(_NO_FRAME)
-    return frames
-
-
-def sample_video(path: Path, frames: int, stride: int | None, height: int, width: int, max_bytes: int) -> Frame:
-    """Decode the clip ``[frames, height, width, 3]``; raise RefusedError with the reason when it cannot be had."""
-    _check_whole(path)
-    needed = frames_needed(frames, stride)
-    images = read_frames(path, height, width, None if stride is None else needed, max_bytes)
-    if len(images) < needed:
-        noun = "frame" if len(images) == 1 else "frames"
-        raise RefusedError(f"has {len(images)} {noun}, {needed} are needed")
-    return np.stack([images[i] for i in sample_indices(len(images), frames, stride)])
 
 
 def _open(path: Path) -> tuple[Any, int]:
@@ -137,9 +173,19 @@ def _check_whole(path: Path) -> None:
         raise RefusedError(incomplete)
 
 
+def _check_times(path: Path) -> None:
+    with path.open("rb") as file:
+        if has_invented_times(file):
+            raise RefusedError("has no frame rate in its header, and so no timestamps, which --every needs")
+
+
 def _check_bytes(size: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise RefusedError(f"is too large: it decodes to more than {max_bytes} bytes (FLOWCERT_MAX_CLIP_BYTES)")
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame" if count == 1 else f"{count} frames"
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -147,13 +193,16 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Decode as the command line says: ``path frames stride-or-0 height width max_bytes``; return the exit status."""
-    path = Path(arguments[0])
-    frames, stride, height, width, max_bytes = map(int, arguments[1:])
+    """Decode as the command line says: ``path frames stride-or-0 every-or-0 height width max_bytes``.
+
+    Returns the exit status.
+    """
+    path, every = Path(arguments[0]), Decimal(arguments[3])
+    frames, stride, height, width, max_bytes = map(int, arguments[1:3] + arguments[4:])
     set_limits(max_bytes)
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = FFMPEG_OPTIONS
     try:
-        clip = sample_video(path, frames, stride or None, height, width, max_bytes)
+        clip = sample_video(path, frames, height, width, max_bytes, stride=stride or None, every=every or None)
     except RefusedError as refusal:
         sys.stderr.write(f"{refusal}\n")
         return REFUSED

@@ -76,7 +76,8 @@ def check_file(path: Path) -> None:
 
 
 def _command(path: Path, sampling: SamplingSpec, max_bytes: int) -> list[str]:
-    numbers = (sampling.frames, sampling.stride or 0, sampling.height, sampling.width, max_bytes)
+    every = 0 if sampling.every is None else f"{sampling.every:f}"
+    numbers = (sampling.frames, sampling.stride or 0, every, sampling.height, sampling.width, max_bytes)
     # -P: a module lying in the current directory must not stand in for one of ours.
     return [sys.executable, "-P", "-m", "worker.video.decoder", str(path.absolute()), *map(str, numbers)]
 

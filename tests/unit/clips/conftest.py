@@ -53,15 +53,18 @@ def _chunk(tag: bytes, body: bytes) -> bytes:
     return tag + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
 
 
-def mjpeg_avi(images: list[np.ndarray], claimed_frames: int) -> bytes:
-    """Build an AVI by hand: its header claims the first image's size and ``claimed_frames``, whatever follows."""
+def mjpeg_avi(images: list[np.ndarray | None], claimed_frames: int, period: int = 40000, rate: int = 25) -> bytes:
+    """Build an AVI by hand: its header claims the first image's size and ``claimed_frames``, whatever follows.
+
+    None is a dropped frame. ``period`` is the file's microseconds a frame, ``rate`` the stream's frames a second.
+    """
     height, width = images[0].shape[:2]
-    header = struct.pack("<14I", 40000, 0, 0, 0x10, claimed_frames, 0, 1, 0, width, height, 0, 0, 0, 0)
+    header = struct.pack("<14I", period, 0, 0, 0x10, claimed_frames, 0, 1, 0, width, height, 0, 0, 0, 0)
     stream = b"vidsMJPG" + struct.pack(
-        "<10I4H", 0, 0, 0, 1, 25, 0, claimed_frames, 0, 2**32 - 1, 0, 0, 0, width, height
+        "<10I4H", 0, 0, 0, 1, rate, 0, claimed_frames, 0, 2**32 - 1, 0, 0, 0, width, height
     )
     pixels = struct.pack("<IiiHH4s5I", 40, width, height, 1, 24, b"MJPG", width * height * 3, 0, 0, 0, 0)
-    frames = [_chunk(b"00dc", cv2.imencode(".jpg", image)[1].tobytes()) for image in images]
+    frames = [_chunk(b"00dc", b"" if image is None else cv2.imencode(".jpg", image)[1].tobytes()) for image in images]
     index, offset = b"", 4
     for frame in frames:
         index += b"00dc" + struct.pack("<3I", 16, offset, len(frame) - 8)
@@ -72,12 +75,12 @@ def mjpeg_avi(images: list[np.ndarray], claimed_frames: int) -> bytes:
 
 
 @pytest.fixture
-def write_mjpeg_avi(tmp_path: Path) -> Callable[[list[np.ndarray], int], Path]:
+def write_mjpeg_avi(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a hand-made AVI and gives its path."""
 
-    def write(images: list[np.ndarray], claimed_frames: int) -> Path:
+    def write(images: list[np.ndarray | None], claimed_frames: int, **times: int) -> Path:
         path = tmp_path / "handmade.avi"
-        path.write_bytes(mjpeg_avi(images, claimed_frames))
+        path.write_bytes(mjpeg_avi(images, claimed_frames, **times))
         return path
 
     return write

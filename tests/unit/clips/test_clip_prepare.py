@@ -132,10 +132,11 @@ def test_each_specification_has_its_own_entry(write_video, sampling, tmp_path):
     digests = {
         load(path, cache, sampling).digest,
         load(path, cache, SamplingSpec(frames=8, stride=2, height=24, width=32)).digest,
+        load(path, cache, SamplingSpec(frames=8, every="0.12", height=24, width=32)).digest,
         load(path, cache, sampling, flow_spec=DisSpec()).digest,
         load(path, cache, sampling, partition=parse_partition("global")).digest,
     }
-    assert len(digests) == len(list(cache.iterdir())) == 4
+    assert len(digests) == len(list(cache.iterdir())) == 5
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1])])

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from decimal import Decimal
 from pathlib import Path
 
 import cv2
@@ -10,11 +11,12 @@ import pytest
 
 from common.errors import ServerError
 from scheduler.intake import check
-from scheduler.intake.check import Reading, read_files
+from scheduler.intake.check import Need, Reading, read_files
 from scheduler.intake.dataset import MISSING, FoundClip
 from scheduler.intake.findings import Fault, count_classes, find_faults
 
 LIMIT = 10**9
+NEED = Need(16)
 
 
 def write_video(path: Path, frames: int, shade: int = 90) -> Path:
@@ -48,7 +50,7 @@ def test_real_files_are_read_in_the_words_of_a_job(tmp_path):
     os.mkfifo(tmp_path / "A" / "pipe.avi")
     paths = {path.stem: str(path) for path in (tmp_path / "A").iterdir()}
     told = []
-    readings = read_files(list(paths.values()), LIMIT, told.append)
+    readings = read_files(list(paths.values()), NEED, LIMIT, told.append)
     found = {stem: readings[path] for stem, path in paths.items()}
     assert (found["good"].frames, found["good"].problem) == (20, None)
     assert len(found["good"].sha256) == 64
@@ -58,8 +60,27 @@ def test_real_files_are_read_in_the_words_of_a_job(tmp_path):
     assert found["text"].problem == "is not a video that FFmpeg can open"
     assert found["pipe"].problem == MISSING
     assert sum(told) == len(paths)
-    large = read_files([str(good)], 20 * 48 * 64 * 3 - 1, told.append)[str(good)]
+    large = read_files([str(good)], NEED, 20 * 48 * 64 * 3 - 1, told.append)[str(good)]
     assert large.problem.startswith("is too large")
+
+
+def test_frames_a_pause_apart_are_counted_as_a_job_would_take_them(tmp_path):
+    # 20 frames at 12 a second, the last at 1.58 s.
+    good = write_video(tmp_path / "A" / "good.avi", 20)
+    cut = tmp_path / "A" / "cut.avi"
+    cut.write_bytes(good.read_bytes()[:3000])
+    clips = [FoundClip("A", str(path)) for path in (cut, good)]
+
+    def faults(frames, every):
+        need = Need(frames, Decimal(every))
+        found = find_faults(clips, read_files([clip.path for clip in clips], need, LIMIT, lambda _: None), need)
+        return [(Path(finding.clip.path).stem, finding.fault, finding.problem) for finding in found]
+
+    (damaged,) = faults(4, "0.5")
+    assert damaged[:2] == ("cut", Fault.UNREADABLE)
+    assert faults(5, "0.50")[1:] == [("good", Fault.SHORT, "has 4 frames at --every 0.50, 5 are needed")]
+    untimed = "has no frame from 0.01 s to 0.02 s, where --every 0.01 needs one"
+    assert faults(5, "0.01")[1:] == [("good", Fault.UNREADABLE, untimed)]
 
 
 def test_links_of_one_file_are_read_once(tmp_path, monkeypatch):
@@ -70,7 +91,7 @@ def test_links_of_one_file_are_read_once(tmp_path, monkeypatch):
     monkeypatch.setattr(check._Reader, "ask", lambda *given: asked.append(given[1]) or ask(*given))
     paths = [str(tmp_path / "A" / f"{number}.avi") for number in (1, 2, 3)]
     told = []
-    readings = read_files(paths, LIMIT, told.append)
+    readings = read_files(paths, NEED, LIMIT, told.append)
     assert asked == paths[:1]
     assert told == [3]
     assert {readings[path].frames for path in paths} == {3}
@@ -107,7 +128,7 @@ def pretend(monkeypatch, tmp_path):
 )
 def test_a_clip_that_ends_its_reader_is_the_only_one_without_an_answer(pretend, number, problem):
     pretend(READER.format(signal=int(number)))
-    readings = read_files(["a", "crash", "b", "c"], LIMIT, lambda _: None)
+    readings = read_files(["a", "crash", "b", "c"], NEED, LIMIT, lambda _: None)
     assert readings["crash"] == Reading(0, None, problem)
     assert [readings[path].sha256 for path in "abc"] == ["a", "b", "c"]
 
@@ -115,7 +136,7 @@ def test_a_clip_that_ends_its_reader_is_the_only_one_without_an_answer(pretend, 
 def test_a_reader_that_does_not_work_is_no_clips_fault(pretend):
     pretend("import sys\nsys.exit('no module named cv2')")
     with pytest.raises(ServerError, match=r"^the check of clips ended early: no module named cv2$"):
-        read_files(["a", "b"], LIMIT, lambda _: None)
+        read_files(["a", "b"], NEED, LIMIT, lambda _: None)
 
 
 def test_faults_and_counts():
@@ -133,7 +154,7 @@ def test_faults_and_counts():
         clips[3].path: Reading(16, "same", None),
         clips[4].path: Reading(0, "odd", "is truncated"),
     }
-    findings = find_faults(clips, readings, 16)
+    findings = find_faults(clips, readings, NEED)
     assert [(finding.clip.path, finding.fault, finding.problem) for finding in findings] == [
         ("/d/A/v_A_g01_c02.avi", Fault.SHORT, "has 1 frame, 16 are needed"),
         ("/d/A/v_A_g02_c01.avi", Fault.MISSING, MISSING),

@@ -9,8 +9,9 @@ import pytest
 from common.errors import InputError
 from common.features import parse_partition
 from common.jobspec import FarnebackSpec, JobSpec, ModelSpec, SamplingSpec
-from scheduler.intake.config import read_classes, read_request
-from scheduler.intake.spec import check_game, region_sizes
+from scheduler.intake.config import read_classes, read_every, read_request
+from scheduler.intake.model import ModelAnswer
+from scheduler.intake.spec import build_spec, check_game, region_sizes
 
 OPTIONS = {
     "dataset": "data", "model": "cnn_lstm", "weights": "w.safetensors",
@@ -73,6 +74,10 @@ def test_a_file_with_paths_of_its_own_and_options_that_override_it(tmp_path: Pat
         ({"wall_time": "-5m"}, "--wall-time: '-5m' is no duration"),
         ({"priority": 1001}, "--priority: input should be less than or equal to 1000"),
         ({"budget": 0}, "--budget: input should be greater than or equal to 1"),
+        ({"every": "0"}, "--every: input should be greater than 0 (given: '0')"),
+        ({"every": "nan"}, "--every: input should be a finite number (given: 'nan')"),
+        ({"every": "1 s"}, "--every: input should be a valid decimal (given: '1 s')"),
+        ({"every": "1", "stride": 25}, "--every: cannot be given together with --stride 25; leave out one of them"),
     ],
 )
 def test_a_wrong_option_is_named(change, line):
@@ -102,6 +107,38 @@ def test_a_wrong_file_is_named(tmp_path, text, problem):
     assert str(file) in str(refused.value)
     assert problem in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_pause_stands_in_a_file_as_well(tmp_path):
+    file = tmp_path / "job.yaml"
+    file.write_text("every: 0.1\n")
+    assert read_request(OPTIONS, file).config.every == Decimal("0.1")
+    assert read_request({**OPTIONS, "every": "2.50"}, file).config.every == Decimal("2.5")
+    with pytest.raises(InputError, match=rf"^{file}: every: cannot be given together with --stride 3"):
+        read_request({**OPTIONS, "stride": 3}, file)
+
+
+def test_a_pause_for_the_check_of_a_dataset_is_read_as_one_for_a_job():
+    assert read_every("0.50") == Decimal("0.5")
+    with pytest.raises(InputError, match=r"^--every: input should be less than or equal to 86400"):
+        read_every("100000")
+
+
+@pytest.mark.parametrize(
+    ("saved", "given", "stride", "every"),
+    [
+        (None, {}, None, None),
+        (None, {"every": "0.5"}, None, "0.5"),
+        ("1", {}, None, "1"),
+        ("1", {"every": "0.5"}, None, "0.5"),
+        ("1", {"stride": 3}, 3, None),
+    ],
+)
+def test_the_weights_name_the_pause_unless_the_user_does(monkeypatch, saved, given, stride, every):
+    answer = ModelAnswer(sha256="0" * 64, classes=("A", "B"), args={}, frames=4, height=32, width=32, every=saved)
+    monkeypatch.setattr("scheduler.intake.spec.check_model", lambda *_: answer)
+    sampling = build_spec(read_request({**OPTIONS, **given}, None)).sampling
+    assert (sampling.stride, sampling.every) == (stride, None if every is None else Decimal(every))
 
 
 def test_class_names_may_begin_with_digits(tmp_path):

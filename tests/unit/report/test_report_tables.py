@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.report.tables import at_least, at_most, bounds, distance, msr_bounds
+from scheduler.report.tables import at_least, at_most, bounds, distance, msr_bounds, results_table
 
 
 @given(st.floats(1e-6, 1e9))
@@ -28,3 +28,9 @@ def test_what_is_not_known_or_does_not_exist():
     assert msr_bounds({"msr_lower": None, "msr_upper": None}) == "?"
     assert msr_bounds({"msr_lower": None, "msr_upper": 3.14159}) == "≤ 3.142"
     assert msr_bounds({"msr_lower": 2.71899, "msr_upper": None}) == "2.718 .. ?"
+
+
+def test_no_two_columns_of_the_results_have_one_name():
+    headers = [column.header for column in results_table([]).columns]
+    assert headers.index("MSR guarantee") == headers.index("MSR") + 1
+    assert len(set(headers)) == len(headers)

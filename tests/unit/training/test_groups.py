@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from worker.training.groups import group_of, shared_group, split_clips
+from common.groups import group_of
+from worker.training.groups import shared_group, split_clips
 from worker.training.request import Clip
 
 
@@ -50,7 +51,7 @@ def test_a_drawn_split_has_about_its_share_of_each_class():
 def test_numbered_groups_are_set_aside_in_every_class():
     clips = clips_of([(label, group, 2) for label in "AB" for group in range(1, 26)])
     split = split_clips(clips, 0.5, range(1, 8), seed=0)
-    assert {(clips[i].label, group_of(clips[i])[1]) for i in split.validation} == {
+    assert {(clips[i].label, group_of(clips[i].label, clips[i].path)[1]) for i in split.validation} == {
         (label, f"g{number}") for label in "AB" for number in range(1, 8)
     }
 

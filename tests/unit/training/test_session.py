@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -86,6 +87,28 @@ def test_small_models_train_and_their_weights_say_everything(request_for, model,
     assert {side: found["clips"] for side, found in told[-1]["accuracy"].items()} == {"train": 8, "validation": 4}
 
 
+def test_frames_a_pause_apart_are_learned_and_named_in_the_weights(request_for):
+    # Rendered clips have 12 frames a second: these are frames 0, 3, 6 and 9.
+    paused, uniform = request_for("paused", every="0.25"), request_for("uniform")
+    finished(paused)
+    finished(uniform)
+    assert inspect_weights("cnn_lstm", paused.out, {}, None).every == Decimal("0.25")
+    assert inspect_weights("cnn_lstm", uniform.out, {}, None).every is None
+    assert not same(paused.out, uniform.out)
+    with pytest.raises(InputError, match=r"has 3 frames at --every 0\.75, 4 are needed"):
+        finished(request_for("long", every="0.75"))
+
+
+def test_a_checkpoint_from_before_there_were_pauses_is_still_this_training_s(request_for):
+    request = request_for()
+    finished(request)
+    checkpoint = request.out.with_suffix(".checkpoint")
+    kept = torch.load(checkpoint, weights_only=True)
+    del kept["identity"]["every"]
+    torch.save(kept, checkpoint)
+    assert any(event.get("text", "").startswith("going on after epoch 3") for event in finished(request))
+
+
 def test_equal_requests_train_equal_weights_and_other_seeds_others(request_for):
     requests = [request_for("a"), request_for("b"), request_for("c", seed=1)]
     for request in requests:
@@ -120,7 +143,11 @@ def test_minutes_end_a_training_that_goes_on_later(request_for):
 
 def test_a_checkpoint_of_another_training_is_refused_by_the_option_that_differs(request_for):
     finished(request_for())
-    for changes, option in (({"rate": 0.1}, "--rate"), ({"classes": list(DIRECTIONS)[::-1]}, "--classes")):
+    for changes, option in (
+        ({"rate": 0.1}, "--rate"),
+        ({"every": "0.25"}, "--every"),
+        ({"classes": list(DIRECTIONS)[::-1]}, "--classes"),
+    ):
         with pytest.raises(InputError, match=f"another {option}; delete it"):
             finished(request_for(**changes))
     request = request_for()
@@ -233,6 +260,7 @@ def test_vgg16_starts_from_torchvisions_state_dict():
         ({"model": "vgg16_lstm", "encoder_weights": "imagenet"}, "encoder_weights", "torchvision's vgg16"),
         ({"freeze_encoder": True}, "freeze_encoder", "never trained"),
         ({"validation_share": 1}, "validation_share", "less than 1"),
+        ({"every": "0"}, "every", "greater than 0"),
         ({"classes": ["MoveUp", "MoveDown"]}, "DATASET", "none of the classes"),
         ({"classes": [*DIRECTIONS, "MoveUp"]}, "classes", "named twice"),
         ({"classes": ["MoveUp"]}, "classes", "at least 2"),
