@@ -1,4 +1,4 @@
-"""Decides what is read for reports: rows of the views, and nothing else."""
+"""Decides what is read for reports: rows of the views, and of tables only what a job's provenance is."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ def progress_rows(engine: Engine) -> list[Row]:
 def job_progress(engine: Engine, job_id: int) -> Row:
     """One job's progress."""
     return _read(engine, "SELECT * FROM job_progress WHERE job_id = :job", job=job_id)[0]
+
+
+def job_row(engine: Engine, job_id: int) -> Row:
+    """One job's own row, with its specification."""
+    return _read(engine, "SELECT * FROM jobs WHERE id = :job", job=job_id)[0]
 
 
 def clip_rows(engine: Engine, job_id: int) -> list[Row]:
