@@ -19,7 +19,8 @@ _INTEGERS = ("job_id", "video_id", "points_explored", "lower_cost", "upper_cost"
 _DOUBLES = (
     "tau", "radius", "fmsr_lower", "fmsr_upper", "msr_lower", "msr_upper", "seconds", "margin",
     "certified_radius", "lipschitz", "within_constant", "half_diagonal", "error_bound",
-    "constant_lower",
+    "constant_lower", "fmsr_difference_at_least", "fmsr_difference_at_most", "msr_difference_at_least",
+    "msr_difference_at_most",
 )  # fmt: skip
 _BOOLEANS = ("constant_refuted",)
 
