@@ -26,6 +26,8 @@ _NAMES = {
 _FORMATS = (".png", ".svg")
 #: Greatest over least positive bound from which on axes are logarithmic.
 _WIDE = 20.0
+#: Clips that can be told apart.
+_FEW = 40
 
 
 def plot_comparison(comparison: Comparison, path: Path) -> None:
@@ -70,8 +72,7 @@ def _panel(axes: Any, comparison: Comparison, knowns: Sequence[tuple[Known, Know
     logarithmic = radius / least > _WIDE
     # On a logarithmic axis 0 is nowhere: what is 0 stands at the axis, a little below the least bound.
     start = least / 1.6 if logarithmic else 0.0
-    for a, b in knowns:
-        _box(axes, a, b, start, radius)
+    _boxes(axes, knowns, start, radius)
     end = radius * (1.25 if logarithmic else 1.05)
     axes.plot([start, end], [start, end], color="gray", linewidth=0.8, linestyle="--")
     for line in (axes.axvline, axes.axhline):
@@ -79,22 +80,30 @@ def _panel(axes: Any, comparison: Comparison, knowns: Sequence[tuple[Known, Know
     for axis, side, job in (("x", "A", comparison.a), ("y", "B", comparison.b)):
         getattr(axes, f"set_{axis}scale")("log" if logarithmic else "linear")
         getattr(axes, f"set_{axis}lim")(start, end)
+        getattr(axes, f"{axis}axis").set_major_formatter("{x:g}")
         label = f"{side}: job {job['job_id']}, {job['model']}, px {job['norm']}"
         getattr(axes, f"set_{axis}label")(label, fontsize=9)
     axes.set_aspect("equal")
 
 
-def _box(axes: Any, a: Known, b: Known, start: float, radius: float) -> None:
-    """One clip; what is known exactly has no extent, and a dot shows it."""
-    from matplotlib.patches import Rectangle
+def _boxes(axes: Any, knowns: Sequence[tuple[Known, Known]], start: float, radius: float) -> None:
+    """The clips; what is known exactly has no extent, and a dot shows it."""
+    from matplotlib.collections import PolyCollection
 
-    colour = _COLOURS[outcome(a, b)]
-    (left, right), (bottom, top) = (
-        tuple(min(max(bound, start), radius) for bound in known.pixels) for known in (a, b)
-    )  # fmt: skip
-    axes.add_patch(
-        Rectangle((left, bottom), right - left, top - bottom, facecolor=colour, alpha=0.12, edgecolor="none")
-    )
-    axes.plot([left, right, right, left, left], [bottom, bottom, top, top, bottom], color=colour, linewidth=0.7)
-    if left == right and bottom == top:
-        axes.plot([left], [bottom], "o", color=colour, markersize=4)
+    corners: dict[Outcome, list[list[tuple[float, float]]]] = {word: [] for word in Outcome}
+    for a, b in knowns:
+        (left, right), (bottom, top) = (
+            tuple(min(max(bound, start), radius) for bound in known.pixels) for known in (a, b)
+        )  # fmt: skip
+        corners[outcome(a, b)].append([(left, bottom), (right, bottom), (right, top), (left, top)])
+    # Of many boxes each is fainter, so that where they are dense shows.
+    faint = min(1.0, _FEW / max(len(knowns), 1))
+    for word, boxes in corners.items():
+        colour = _COLOURS[word]
+        axes.add_collection(PolyCollection(boxes, facecolors=colour, edgecolors="none", alpha=0.12 * faint))
+        axes.add_collection(
+            PolyCollection(boxes, facecolors="none", edgecolors=colour, linewidths=0.8, alpha=max(0.15, faint))
+        )
+        dots = [box[0] for box in boxes if box[0] == box[2]]
+        if dots:
+            axes.plot(*zip(*dots, strict=True), "o", color=colour, markersize=4, clip_on=False)

@@ -31,7 +31,7 @@ def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
         yield from (_clips(comparison, measure.measure), Text())
     yield from (_counts(comparison), Text())
     for measure in comparison.measures:
-        yield from (_outcomes(measure), Text(), _medians(measure, comparison), Text(), _tests(measure), Text())
+        yield from (*_outcomes(measure), Text(), *_medians(measure, comparison), Text(), *_tests(measure), Text())
 
 
 def _settings(rows: Sequence[Row]) -> RenderableType:
@@ -83,7 +83,7 @@ def _counts(comparison: Comparison) -> Table:
     return table
 
 
-def _outcomes(measure: Compared) -> Table:
+def _outcomes(measure: Compared) -> Iterator[RenderableType]:
     table = _table(measure.measure, ">clips", ">of those, the other is misclassified")
     for word, name in (
         (Outcome.A, "A certainly ahead"), (Outcome.B, "B certainly ahead"), (Outcome.EQUAL, "equal"),
@@ -91,36 +91,36 @@ def _outcomes(measure: Compared) -> Table:
     ):  # fmt: skip
         alone = measure.by_class_alone.get(word)
         table.add_row(name, f"{measure.outcomes[word]:,}", "" if alone is None else f"{alone:,}")
-    return _captioned(
-        table,
+    yield table
+    yield Text(
         "ahead: the one's proved lower bound is above the other's upper bound; a misclassified clip has 0."
         " What rests on a Lipschitz constant decides nothing",
     )
 
 
-def _medians(measure: Compared, comparison: Comparison) -> Table:
+def _medians(measure: Compared, comparison: Comparison) -> Iterator[RenderableType]:
     within = f"{100 * CONFIDENCE:g} % interval"
     table = _table(f"{measure.measure}, median of", f">px {comparison.a['norm']}", f">{within}")
     for row in measure.medians:
         # What is at least so much is rounded down, and what is at most so much up.
         rounded = at_least if row.quantity == AT_LEAST else at_most if row.quantity == AT_MOST else distance
         table.add_row(row.quantity, rounded(row.median), _interval(row))
-    return _captioned(
-        table,
+    yield table
+    yield Text(
         f"over {measure.clips:,} clips in {measure.groups:,} groups, each bound at most {comparison.radius:g} px and 0"
         f" for a misclassified clip; {RESAMPLES:,} resamples of groups, seed {SEED}. The median of A − B lies between"
         " the first two; the last two say how far the searches got, not which model is more robust",
     )
 
 
-def _tests(measure: Compared) -> Table:
+def _tests(measure: Compared) -> Iterator[RenderableType]:
     table = _table("test", ">clips", ">groups: A ahead", ">B ahead", ">even", ">p")
     for test in measure.tests:
         p_value = "" if test.p_value is None else f"{test.p_value:.2g}"
         counts = (test.clips, test.a, test.b, test.even)
         table.add_row(f"{measure.measure}: {test.name}", *(f"{count:,}" for count in counts), p_value)
-    return _captioned(
-        table,
+    yield table
+    yield Text(
         "sign test: of clips that are decided, a group counting once; signed rank: of mean differences of groups, over"
         " clips that are solved in both. Both are two-sided, and say nothing of clips that are undecided",
     )
@@ -128,11 +128,6 @@ def _tests(measure: Compared) -> Table:
 
 def _interval(row: Median) -> str:
     return "" if row.low is None or row.high is None else f"{distance(row.low)} to {distance(row.high)}"
-
-
-def _captioned(table: Table, caption: str) -> Table:
-    table.caption, table.caption_justify = caption, "left"
-    return table
 
 
 def _table(*columns: str) -> Table:
