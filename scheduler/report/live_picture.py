@@ -134,7 +134,7 @@ def _crew_lines(height: int) -> int:
 
 def _crew(look: Look, lines: int, lease: float) -> Iterator[Text]:
     """A line a worker; those that are left out are counted."""
-    if not look.crew:
+    if not look.crew and look.job["status"] == JobStatus.RUNNING:
         yield Text("no worker has shown itself lately; flowcert worker starts one", "yellow", no_wrap=True)
     shown = look.crew if len(look.crew) <= lines else look.crew[: lines - 1]
     for row in shown:

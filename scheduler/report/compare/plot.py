@@ -101,9 +101,10 @@ def _boxes(axes: Any, knowns: Sequence[tuple[Known, Known]], start: float, radiu
     for word, boxes in corners.items():
         colour = _COLOURS[word]
         axes.add_collection(PolyCollection(boxes, facecolors=colour, edgecolors="none", alpha=0.12 * faint))
-        axes.add_collection(
-            PolyCollection(boxes, facecolors="none", edgecolors=colour, linewidths=0.8, alpha=max(0.15, faint))
-        )
+        edges = PolyCollection(boxes, facecolors="none", edgecolors=colour, linewidths=0.9, alpha=max(0.15, faint))
+        # No box leaves the panel; one that lies on an axis is to be seen all the same.
+        edges.set(clip_on=False, zorder=3)
+        axes.add_collection(edges)
         dots = [box[0] for box in boxes if box[0] == box[2]]
         if dots:
             axes.plot(*zip(*dots, strict=True), "o", color=colour, markersize=4, clip_on=False)

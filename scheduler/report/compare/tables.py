@@ -28,7 +28,11 @@ def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
     yield from (Text(remark) for remark in comparison.remarks)
     yield Text()
     for measure in comparison.measures:
-        yield from (_clips(comparison, measure.measure), Text())
+        yield _clips(comparison, measure.measure)
+        yield Text(
+            f"A − B takes each of the two as at most {comparison.radius:g} px, and as 0 where it is misclassified"
+        )
+        yield Text()
     yield from (_counts(comparison), Text())
     for measure in comparison.measures:
         yield from (*_outcomes(measure), Text(), *_medians(measure, comparison), Text(), *_tests(measure), Text())
@@ -52,7 +56,7 @@ def _clips(comparison: Comparison, measure: str) -> Table:
         least, most = row[f"{name}_difference_at_least"], row[f"{name}_difference_at_most"]
         table.add_row(
             clip_name(row), row["verdict_a"], row["verdict_b"], *(_bounds(row, name, side) for side in "ab"),
-            "" if least is None else f"{at_least(least)} .. {at_most(most)}", "" if word is None else _word(word),
+            _range(least, most), "" if word is None else _word(word),
         )  # fmt: skip
     return table
 
@@ -61,6 +65,12 @@ def _bounds(row: Row, name: str, side: str) -> str:
     if row[f"verdict_{side}"] in ("misclassified", "failed"):
         return ""
     return bounds({"fmsr_lower": row[f"{name}_lower_{side}"], "fmsr_upper": row[f"{name}_upper_{side}"]})
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is None or most is None:
+        return ""
+    return f"= {distance(least)}" if least == most else f"{at_least(least)} .. {at_most(most)}"
 
 
 def _word(word: Outcome) -> str:
