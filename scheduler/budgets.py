@@ -5,6 +5,8 @@ Tasks under way are not thrown away: ``worker_beat`` recalls them, and a clip en
 
 from __future__ import annotations
 
+import re
+
 import structlog
 from sqlalchemy import ColumnElement, Numeric, cast, exists, func, literal, or_, select, true, update
 from sqlalchemy.orm import Session
@@ -22,6 +24,16 @@ log = structlog.get_logger()
 _RUN_SECONDS = func.wall_seconds(Job.ran_seconds, Job.clock_since)
 #: Whether a job may run any longer, in SQL.
 MAY_RUN = or_(Job.budget_wall_seconds.is_(None), Job.budget_wall_seconds > _RUN_SECONDS)
+
+#: The reasons below, in words that nothing else gives.
+_OUT_OF_TIME = re.compile(
+    r"the job has run for \S+ s; it may run for \S+ s|\S+ s of worker time are spent; a clip may cost \S+ s"
+)
+
+
+def out_of_time(reason: str | None) -> bool:
+    """Whether a clip's reason says that a budget of time is spent: its own, or its job's."""
+    return reason is not None and _OUT_OF_TIME.fullmatch(reason) is not None
 
 
 def start_clocks(session: Session) -> None:

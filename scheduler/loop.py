@@ -100,7 +100,8 @@ def _rounds(
     engine: Engine, app: Celery, settings: Settings, pace: Pace, lock: Connection, stop: threading.Event, program: str
 ) -> None:
     listen(lock)
-    lock.execute(text(f"SET idle_session_timeout = '{_SILENCE_SECONDS + settings.tick_seconds}s'"))
+    silence = f"{_SILENCE_SECONDS + settings.tick_seconds}s"
+    lock.execute(text("SELECT set_config('idle_session_timeout', :silence, false)"), {"silence": silence})
     recent = 0
     while not stop.is_set():
         # The lock lives in this session: when the session is gone, another scheduler may lead already.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 import sqlalchemy as sa
@@ -109,6 +111,21 @@ class Desk:
             for task in self.ready():
                 claim = self.claim(task)
                 self.ann.append(claim, honest(claim, adversarial), 0.5)
+            self.round()
+
+    def serve(self, **by_clip: dict[str, Outcome]) -> None:
+        """Carry out every task; clips, by their files' names, may have results of their own for kinds of task.
+
+        Otherwise nothing is found and nothing certified, and what is explored is adversarial nowhere.
+        """
+        self.round()
+        while self.ready():
+            for task in self.ready():
+                claim = self.claim(task)
+                own = by_clip.get(PurePath(claim.video).stem, {})
+                usual = {"prepare": prepared, "attack": attacked, "bound": lambda: bounded(0.0)}
+                result = own[claim.kind] if claim.kind in own else usual.get(claim.kind, partial(honest, claim))()
+                self.ann.append(claim, result, 0.5)
             self.round()
 
     def video(self, path: str = "/videos/a.avi") -> Video:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from common.errors import FlowcertError
 from scheduler.cli import (
+    compare,
     control,
     dataset,
     db,
@@ -47,6 +48,7 @@ app.command()(watch.watch)
 app.command()(results.results)
 app.command()(guarantees.guarantees)
 app.command()(summary.summary)
+app.command()(compare.compare)
 app.command()(trace.trace)
 app.command()(witness.witness)
 app.command()(report.report)

@@ -12,12 +12,12 @@ from scheduler.report.encode import to_json
 from scheduler.report.rows import Row
 
 #: Columns of a table that is not shown on a terminal; nothing is cut off in a log.
-_WIDE = 200
+WIDE = 200
 
 
 def results_console() -> Console:
     """Console on standard output."""
-    return Console(width=None if sys.stdout.isatty() else _WIDE)
+    return Console(width=None if sys.stdout.isatty() else WIDE)
 
 
 def notes_console() -> Console:

@@ -79,12 +79,6 @@ def trace_rows(engine: Engine, job_id: int) -> list[Row]:
     return _read(engine, "SELECT * FROM bound_trace WHERE job_id = :job ORDER BY at, video_id", job=job_id)
 
 
-def latest_moves(engine: Engine, job_id: int, count: int) -> list[Row]:
-    """The last ``count`` moves of a job's bounds, the newest first."""
-    query = "SELECT * FROM bound_trace WHERE job_id = :job ORDER BY at DESC, video_id LIMIT :count"
-    return _read(engine, query, job=job_id, count=count)
-
-
 def witness_rows(engine: Engine, job_id: int) -> list[Row]:
     """The best grid witness of each clip of a job that has one, by path."""
     query = "SELECT * FROM clip_witnesses WHERE job_id = :job AND kind = 'grid' AND best ORDER BY video"

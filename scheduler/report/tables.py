@@ -13,7 +13,7 @@ from rich.table import Table
 
 from scheduler.report.rows import Row
 
-_VERDICT_STYLES = {
+VERDICT_STYLES = {
     "solved": "bold blue",
     "robust": "bold green",
     "open": "yellow",
@@ -193,7 +193,7 @@ def _reason(row: Row) -> str:
 def _verdict(row: Row) -> str:
     if row["verdict"] == "open" and row["status"] not in ("done", "cancelled"):
         return f"[dim]{row['status']}[/dim]"
-    return f"[{_VERDICT_STYLES[row['verdict']]}]{row['verdict']}[/]"
+    return f"[{VERDICT_STYLES[row['verdict']]}]{row['verdict']}[/]"
 
 
 def _table(*columns: str) -> Table:

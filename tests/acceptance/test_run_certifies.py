@@ -123,8 +123,9 @@ def test_the_trace_is_monotone_and_ends_at_the_results(home, results):
 
 def test_files_hold_what_the_listing_shows(home, results, tmp_path):
     table, columns, picture = tmp_path / "r.csv", tmp_path / "r.parquet", tmp_path / "r.png"
-    done = home.flowcert("results", "--csv", table, "--parquet", columns, "--plot", picture)
-    assert done.returncode == 0, done.stderr
+    for option, file in (("--out", table), ("--out", columns), ("--plot", picture)):
+        done = home.flowcert("results", option, file)
+        assert done.returncode == 0, done.stderr
     shown = [(row["video"], float(row["fmsr_lower"]), float(row["fmsr_upper"])) for row in results]
     for rows in (csv.DictReader(table.read_text().splitlines()), pq.read_table(columns).to_pylist()):
         assert [(row["video"], float(row["fmsr_lower"]), float(row["fmsr_upper"])) for row in rows] == shown

@@ -114,16 +114,17 @@ def test_results_as_table_and_files(flowcert, job, tmp_path):
     assert "is [bold]empty" in lines["A/5.avi:"]
 
     table, columns, picture = tmp_path / "r.csv", tmp_path / "r.parquet", tmp_path / "r.png"
-    status, output, notes = flowcert("results", "--csv", table, "--parquet", columns, "--plot", picture)
-    assert (status, output) == (0, "")
-    assert notes.count("written: ") == 3
+    for file in (table, columns):
+        assert flowcert("results", "--out", file) == (0, "", f"written: {file}\n")
+    assert flowcert("results", "--plot", picture) == (0, "", f"written: {picture}\n")
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [row["fmsr_upper"] for row in rows] == ["20.0", "inf", "", "", ""]
     rows = pq.read_table(columns).to_pylist()
     assert [row["fmsr_upper"] for row in rows] == [20.0, math.inf, None, None, None]
     assert rows[0]["points_total"] == str(10**30)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    refused(flowcert("results", "--csv", tmp_path / "none" / "r.csv"), "--csv: ")
+    refused(flowcert("results", "--out", tmp_path / "none" / "r.csv"), "--out: ")
+    refused(flowcert("results", "--out", tmp_path / "none" / "r.parquet"), "--out: ")
 
 
 def test_lists(flowcert, job):

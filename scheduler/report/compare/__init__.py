@@ -1,0 +1,1 @@
+"""Compares two jobs on the clips that both have."""
