@@ -82,9 +82,9 @@ class Suffixes:
         return _whole_table(self._game, self._columns, self._unit)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _whole_table(game: Game, columns: int, unit: int) -> Table:
-    """Build the table for every budget; kept for a clip or two, for it is large."""
+    """Build the table for every budget; kept for a few clips, for it is large."""
     steps = {size: _steps(game, size, (columns - 1) * unit, unit) for size in set(game.sizes)}
     return _suffix_table(game, steps, columns, np.object_)
 
