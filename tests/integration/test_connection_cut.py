@@ -14,17 +14,18 @@ from sqlalchemy.orm import Session
 from common.celery_app import make_app
 from common.settings import Settings
 from common.store.engine import open_engine
-from common.vocab import Verdict
-from scheduler import levels, loop, merge
+from common.vocab import TaskKind, Verdict
+from scheduler import levels, loop, merge, planning
 from scheduler.loop import lead
-from tests.rows import Desk, honest
+from tests.rows import Desk, attacked, honest, prepared
 
 #: Where the connection is cut: after which call of which function.
 STEPS = {
     "reaping": (loop, "reap", 1),
+    "results folded together": (merge.PlainResults, "write", 1),
     "the first of several results": (merge, "_merge_one", 1),
     "inside a result's savepoint": (merge, "_apply", 2),
-    "planning, inside a clip's savepoint": (loop, "plan", 1),
+    "planning, inside a clip's savepoint": (planning, "plan", 1),
     "announcing": (loop, "choose", 1),
 }
 
@@ -40,9 +41,10 @@ def cut_after(old: Callable[..., Any], call: int, cuts: list[int]) -> Callable[.
     """Wrap a step so that, after its n-th call, its own session's connection is cut by the server."""
     calls = 0
 
-    def step(session: Session, *args: Any, **kwargs: Any) -> Any:
+    def step(first: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal calls
-        done = old(session, *args, **kwargs)
+        done = old(first, *args, **kwargs)
+        session = first if isinstance(first, Session) else first._session
         calls += 1
         if calls == call:
             cuts.append(call)
@@ -62,6 +64,10 @@ def test_a_step_whose_connection_is_cut_is_done_again(
     for task in desk.ready():
         claim = desk.claim(task)
         desk.ann.append(claim, honest(claim), 0.1)
+    # Results of explorations are folded together, these one by one.
+    desk.submit("/videos/a.avi", "/videos/b.avi", "/videos/c.avi", "/videos/d.avi")
+    for task in desk.ready():
+        desk.ann.append(desk.claim(task), prepared(), 0.1)
     assert len(desk.rows("SELECT FROM tasks WHERE state = 'returned'")) > 2
     cuts: list[int] = []
     monkeypatch.setattr(module, name, cut_after(getattr(module, name), call, cuts))
@@ -77,14 +83,14 @@ def test_a_step_whose_connection_is_cut_is_done_again(
             for task in desk.ready():
                 claim = desk.ann.claim(task)
                 if claim is not None:
-                    desk.ann.append(claim, honest(claim), 0.1)
+                    desk.ann.append(claim, attacked() if claim.kind == TaskKind.ATTACK else honest(claim), 0.1)
             time.sleep(0.05)
     finally:
         stop.set()
         leader.join(20)
         engine.dispose()
     assert cuts == [call]
-    for path in ("/videos/a.avi", "/videos/b.avi"):
+    for path in ("/videos/a.avi", "/videos/b.avi", "/videos/c.avi", "/videos/d.avi"):
         video = desk.video(path)
         assert (video.verdict, video.points_explored) == (Verdict.ROBUST, video.points_total)
     assert desk.rows("SELECT DISTINCT state FROM tasks") == [("merged",)]
