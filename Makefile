@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself; nothing has to be installed or started by hand.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench bench-attack bench-guarantees bench-intake bench-service chaos evaluation venv reference help
+.PHONY: demo test lint bench bench-attack bench-guarantees bench-intake bench-service bench-views chaos evaluation venv reference help
 
 # Where the demo keeps its servers, its clips and their logs; nothing outside this folder is touched.
 DEMO_DIR := build/demo
@@ -36,6 +36,9 @@ bench-intake: venv ## check, submit and plan as many clips as UCF101 has; result
 
 bench-service: venv ## merge a million subtrees, and more, with 64 simulated workers; results go to build/bench
 	.venv/bin/python -m benchmarks.service
+
+bench-views: venv ## ask every view of 13,320 clips and a million subtrees; results go to build/bench
+	.venv/bin/python -m benchmarks.views
 
 chaos: venv ## harm the running service for minutes and check that nothing is lost; results go to build/bench
 	.venv/bin/python -m benchmarks.chaos

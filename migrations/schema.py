@@ -8,6 +8,8 @@ version of the program whose workers may claim tasks.
 from __future__ import annotations
 
 import hashlib
+import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from alembic import command
@@ -38,9 +40,20 @@ def alembic_config(connection: Connection | None = None) -> Config:
 
 
 def object_files() -> list[Path]:
-    """Files of functions and views in the order of installation; grants come after what they grant."""
-    functions, views = (sorted((_HERE / folder).glob("*.sql")) for folder in ("functions", "views"))
-    return sorted(functions + views, key=lambda path: (path.stem == "grants", path.parent.name, path.stem))
+    """Files of functions and views in the order of installation.
+
+    A view comes after those that it reads, and grants come after what they grant.
+    """
+    functions = sorted((_HERE / "functions").glob("*.sql"), key=lambda path: (path.stem == "grants", path.stem))
+    views = {path.stem: path for path in sorted((_HERE / "views").glob("*.sql"))}
+    reads = {name: sorted(_read_by(path) & views.keys()) for name, path in views.items()}
+    in_order = [views[name] for name in TopologicalSorter(reads).static_order()]
+    return [*functions[:-1], *in_order, functions[-1]]
+
+
+def _read_by(view: Path) -> set[str]:
+    """Names of the tables and views that a view reads, itself aside."""
+    return set(re.findall(r"\b(?:FROM|JOIN) (\w+)", view.read_text(encoding="utf-8"))) - {view.stem}
 
 
 def objects_digest() -> str:
@@ -75,8 +88,9 @@ def _upgrade_locked(engine: Engine, *, program: bool) -> None:
         return
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL lock_timeout = '10s'"))
-        for view in sorted((_HERE / "views").glob("*.sql"), reverse=True):
-            connection.execute(text(f"DROP VIEW IF EXISTS {view.stem} CASCADE"))
+        # Whatever they are called: those of an older version may have other names.
+        for view in inspect(connection).get_view_names():
+            connection.execute(text(f'DROP VIEW IF EXISTS "{view}" CASCADE'))
         command.upgrade(alembic_config(connection), "head")
         for path in object_files():
             # Without parameters the driver leaves colons and percent signs of the file alone.

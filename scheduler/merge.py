@@ -24,6 +24,7 @@ from scheduler.exploration import explored
 from scheduler.guarantees import attacked, bounded, estimated
 from scheduler.pace import Pace
 from scheduler.plain import PlainResults
+from scheduler.tally import Tally
 
 log = structlog.get_logger()
 #: Results looked at in one transaction, and those of them that may be merged one at a time: either ends a batch.
@@ -39,23 +40,26 @@ def merge_returned(session: Session, pace: Pace) -> tuple[int, bool]:
         .limit(BATCH)
         .with_for_update()
     ).all()
-    plain = PlainResults(session, pace, rows)
+    tally = Tally()
+    plain = PlainResults(session, pace, tally, rows)
     single = 0
     for place, row in enumerate(rows):
         if plain.take(row.id):
             continue
         if single == BATCH_SINGLE:
             plain.write()
+            tally.write(session)
             return place, True
         single += 1
         plain.write()
-        _merge_one(session, row.id, pace)
+        _merge_one(session, row.id, pace, tally)
         plain.forget(row.video_id)
     plain.write()
+    tally.write(session)
     return len(rows), len(rows) == BATCH
 
 
-def _merge_one(session: Session, task_id: int, pace: Pace) -> None:
+def _merge_one(session: Session, task_id: int, pace: Pace, tally: Tally) -> None:
     """Merge one result; a result that contradicts what is known fails its clip and leaves every other alone."""
     task = session.get_one(Task, task_id, populate_existing=True)
     if task.state != TaskState.RETURNED:
@@ -66,16 +70,17 @@ def _merge_one(session: Session, task_id: int, pace: Pace) -> None:
     video.seconds += result.seconds
     pace.shares.charge(video.job_id, result.seconds)
     session.flush()
-    if video.finished_at is not None:
-        return
-    try:
-        with session.begin_nested():
-            _apply(session, task, video, result, pace)
-    except (FlowcertError, ValidationError, DatabaseIntegrityError) as error:
-        reason = str(error).splitlines()[0]
-        log.warning("result_refused", task=task.id, video=video.path, reason=reason)
-        session.refresh(video)
-        fail(session, video, reason)
+    before = video.points_explored
+    if video.finished_at is None:
+        try:
+            with session.begin_nested():
+                _apply(session, task, video, result, pace)
+        except (FlowcertError, ValidationError, DatabaseIntegrityError) as error:
+            reason = str(error).splitlines()[0]
+            log.warning("result_refused", task=task.id, video=video.path, reason=reason)
+            session.refresh(video)
+            fail(session, video, reason)
+    tally.add(video.job_id, task.kind, result, video.points_explored - before)
 
 
 def _apply(session: Session, task: Task, video: Video, result: Result, pace: Pace) -> None:

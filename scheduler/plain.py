@@ -27,6 +27,7 @@ from scheduler.clips import check_point, spec_of
 from scheduler.exploration import hold_against_counts, proved
 from scheduler.levels import Level, counter_of
 from scheduler.pace import Pace
+from scheduler.tally import Tally
 
 log = structlog.get_logger()
 
@@ -66,11 +67,17 @@ class PlainResults:
     ``tasks`` are rows of (id, video_id, kind, subtree_id).
     """
 
-    def __init__(self, session: Session, pace: Pace, tasks: Sequence[Row[int, int, str, int | None]]) -> None:
-        self._session, self._pace = session, pace
+    def __init__(
+        self, session: Session, pace: Pace, tally: Tally, tasks: Sequence[Row[int, int, str, int | None]]
+    ) -> None:
+        self._session, self._pace, self._tally = session, pace, tally
         explores = {row.id: row for row in tasks if row.kind == TaskKind.EXPLORE}
         self._tasks = explores
-        self._results = self._rows(select(Result.task_id, Result.payload, Result.seconds), Result.task_id, explores)
+        self._results = self._rows(
+            select(Result.task_id, Result.payload, Result.seconds, Result.worker_id, Result.appended_at),
+            Result.task_id,
+            explores,
+        )
         subtrees = {row.subtree_id for row in explores.values()}
         self._subtrees = self._rows(
             select(
@@ -117,6 +124,7 @@ class PlainResults:
         clip.points += document.explored
         self._pace.observe(clip.job_id, document.explored, result.seconds)
         self._pace.shares.charge(clip.job_id, result.seconds)
+        self._tally.add(clip.job_id, TaskKind.EXPLORE.value, result, document.explored)
         self._raised[task.subtree_id] = proved(document)
         self._merged.append(task_id)
         self._touched.add(task.video_id)

@@ -221,6 +221,7 @@ class Worker(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     info: Mapped[dict[str, Any]] = mapped_column(comment="common.wire.WorkerInfo")
     video_id: Mapped[int | None] = mapped_column(ForeignKey("videos.id"), comment="clip it explored last")
+    attempts: Mapped[int] = mapped_column(server_default="0", comment="tasks it has claimed")
     started_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     seen_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
@@ -250,6 +251,7 @@ class Task(Base):
         Index("ix_tasks_announced", "id", postgresql_where=text("state = 'ready' AND announced_at IS NOT NULL")),
         Index("ix_tasks_leased", "worker_id", postgresql_where=text("state = 'leased'")),
         Index("ix_tasks_failed", "video_id", postgresql_where=text("state = 'failed'")),
+        Index("ix_tasks_merged", "video_id", postgresql_where=text("state = 'merged'")),
         Index("ix_tasks_before_exploration", "video_id", "kind", postgresql_where=text("kind <> 'explore'")),
     )  # fmt: skip
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -276,7 +278,11 @@ class Attempt(Base):
         _iff("ended_has_outcome", "ended_at IS NULL", "outcome IS NULL"),
         Index("ix_attempts_worker_id", "worker_id"),
         Index("ix_attempts_refused", "worker_id", "task_id", postgresql_where=text("outcome = 'refused'")),
-    )
+        Index(
+            "ix_attempts_failed", "task_id",
+            postgresql_where=text("outcome IN ('failed', 'expired', 'refused')"),
+        ),
+    )  # fmt: skip
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     worker_id: Mapped[str] = mapped_column(ForeignKey("workers.id"))
@@ -307,6 +313,7 @@ class WitnessRow(Base):
 
     __tablename__ = "witnesses"
     __table_args__ = (
+        Index("ix_witnesses_video_id", "video_id"),
         CheckConstraint("margin > '-Infinity' AND margin < 'Infinity'", name="margin_finite"),
         CheckConstraint("NOT replayed OR margin < 0", name="replayed_is_adversarial"),
         _iff("not_replayed_says_why", "replayed", "reason IS NULL"),
@@ -388,6 +395,36 @@ class Certificate(Base):
     checks: Mapped[int] = mapped_column(comment="radii tried")
     reason: Mapped[str | None] = mapped_column(comment="why nothing was certified")
     found_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+#: Sums of what was merged have the same columns, whatever they are sums of.
+_COUNTED = "tasks > 0 AND points >= 0 AND seconds >= 0 AND seconds < 'Infinity'"
+
+
+class WorkTotal(Base):
+    """What one worker has done of one job, by kind of task; the merge adds to it in its own transaction."""
+
+    __tablename__ = "work_totals"
+    __table_args__ = (_among("kind", TaskKind), CheckConstraint(_COUNTED, name="counted"))
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    worker_id: Mapped[str] = mapped_column(ForeignKey("workers.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    tasks: Mapped[int] = mapped_column(comment="tasks whose results were merged")
+    points: Mapped[int] = mapped_column(comment="grid points explored by them")
+    seconds: Mapped[float] = mapped_column(comment="worker time spent on them, in seconds")
+
+
+class WorkMinute(Base):
+    """What was done of one job in one minute; the merge adds to it in its own transaction."""
+
+    __tablename__ = "work_minutes"
+    __table_args__ = (Index("ix_work_minutes_minute", "minute"), CheckConstraint(_COUNTED, name="counted"))
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    minute: Mapped[datetime] = mapped_column(primary_key=True, comment="in which the results were merged")
+    began_at: Mapped[datetime] = mapped_column(comment="when the first of the tasks began")
+    tasks: Mapped[int] = mapped_column(comment="tasks whose results were merged")
+    points: Mapped[int] = mapped_column(comment="grid points explored by them")
+    seconds: Mapped[float] = mapped_column(comment="worker time spent on them, in seconds")
 
 
 class SchemaObjects(Base):

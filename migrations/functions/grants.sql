@@ -13,6 +13,6 @@ GRANT EXECUTE ON FUNCTION worker_beat, worker_claim, worker_append, worker_refus
 GRANT SELECT ON alembic_version, schema_objects TO flowcert_worker;
 GRANT EXECUTE ON FUNCTION flow_distance, median, wall_seconds TO flowcert_dashboard;
 GRANT SELECT ON
-    attempt_devices, bound_trace, clip_certificates, clip_explorations, clip_witnesses, job_progress, queue, video_bounds,
-    video_certified_share, video_class_bounds, video_guarantees, worker_activity
+    attempt_devices, bound_trace, certified_share, class_robustness, clip_certificates, clip_explorations,
+    clip_witnesses, failures, job_progress, queue, throughput, video_bounds, video_guarantees, worker_activity
     TO flowcert_dashboard;

@@ -2,6 +2,9 @@
 -- value like others; it meets no second one of another sign, so that the mean is never undefined.
 CREATE OR REPLACE FUNCTION median(p_values double precision[])
 RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT (percentile_disc(0.5) WITHIN GROUP (ORDER BY v) + percentile_disc(0.5) WITHIN GROUP (ORDER BY v DESC)) / 2
-    FROM unnest(p_values) AS known (v)
+    SELECT (s.ordered[(s.known + 1) / 2] + s.ordered[(s.known + 2) / 2]) / 2
+    FROM (
+        SELECT array_agg(v ORDER BY v) AS ordered, count(*)::integer AS known
+        FROM unnest(p_values) v WHERE v IS NOT NULL
+    ) s
 $$;

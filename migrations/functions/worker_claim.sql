@@ -69,9 +69,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    IF l_kind = 'explore' AND l_own IS DISTINCT FROM l_video THEN
-        UPDATE workers SET video_id = l_video WHERE id = p_worker;
-    END IF;
+    UPDATE workers
+        SET attempts = attempts + 1, video_id = CASE WHEN l_kind = 'explore' THEN l_video ELSE video_id END
+        WHERE id = p_worker;
     INSERT INTO attempts (task_id, attempt, worker_id) VALUES (l_task, l_attempt, p_worker);
     RETURN (
         SELECT jsonb_build_object(

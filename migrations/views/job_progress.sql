@@ -1,7 +1,4 @@
--- One row a job: how far it is. points_needed is what would decide every clip prepared so far, within its budget;
--- clips_bounded are those whose tasks before exploration are over. eta_seconds extrapolates the exploration rate of the
--- last minute, and what those tasks have cost so far; it is NULL while points are left and none was explored in it. It
--- is no longer than the budgets of time leave: wall_seconds are those that the job has run, of budget_wall_seconds.
+-- How far jobs are. What was merged is summed up by the merge (work_totals, work_minutes): no result is read here.
 CREATE VIEW job_progress AS
 WITH clips AS (
     SELECT
@@ -18,6 +15,7 @@ WITH clips AS (
         sum(v.points_explored) AS points_explored,
         sum(CASE WHEN v.finished_at IS NOT NULL THEN v.points_explored
                  ELSE greatest(v.points_explored, least(v.points_needed, j.budget_points)) END) AS points_needed,
+        sum(v.points_total) AS points_total,
         sum(v.seconds) AS worker_seconds,
         -- The greater of NULL and 0 would be 0.
         sum(CASE WHEN j.budget_clip_seconds IS NOT NULL AND v.finished_at IS NULL
@@ -27,23 +25,22 @@ WITH clips AS (
 ), before AS (
     SELECT k.job_id, sum(k.seconds) AS seconds_per_clip
     FROM (
-        SELECT v.job_id, t.kind, avg(r.seconds) AS seconds
-        FROM results r JOIN tasks t ON t.id = r.task_id JOIN videos v ON v.id = t.video_id
-        WHERE t.kind <> 'explore'
-        GROUP BY v.job_id, t.kind
+        SELECT w.job_id, w.kind, sum(w.seconds) / sum(w.tasks) AS seconds
+        FROM work_totals w WHERE w.kind <> 'explore'
+        GROUP BY w.job_id, w.kind
     ) k
     GROUP BY k.job_id
 ), crew AS (
     SELECT greatest(count(*), 1) AS workers FROM workers WHERE seen_at > now() - interval '60 seconds'
 ), recent AS (
+    -- This minute and the one before; a job that began in them has had less time to explore in.
     SELECT
-        v.job_id,
-        -- A job younger than a minute has had less than one to explore in.
-        sum((r.payload ->> 'explored')::bigint)::double precision
-            / least(60, extract(epoch FROM now() - min(t.created_at)) + 0.001) AS points_per_second
-    FROM results r JOIN tasks t ON t.id = r.task_id JOIN videos v ON v.id = t.video_id
-    WHERE r.appended_at > now() - interval '60 seconds' AND t.kind = 'explore'
-    GROUP BY v.job_id
+        w.job_id,
+        sum(w.points)::double precision / (0.001 + extract(epoch FROM now() - greatest(
+            min(w.began_at), date_trunc('minute', now()) - interval '1 minute')))::double precision AS points_per_second
+    FROM work_minutes w
+    WHERE w.minute >= date_trunc('minute', now()) - interval '1 minute' AND w.points > 0
+    GROUP BY w.job_id
 )
 SELECT
     j.id AS job_id,
@@ -67,6 +64,7 @@ SELECT
     coalesce(c.open, 0) AS open,
     coalesce(c.points_explored, 0) AS points_explored,
     coalesce(c.points_needed, 0) AS points_needed,
+    coalesce(c.points_total, 0) AS points_total,
     coalesce(c.worker_seconds, 0) AS worker_seconds,
     j.budget_points,
     j.budget_clip_seconds,
@@ -90,3 +88,41 @@ FROM jobs j
     LEFT JOIN before b ON b.job_id = j.id
     CROSS JOIN crew w
     LEFT JOIN recent r ON r.job_id = j.id;
+
+COMMENT ON VIEW job_progress IS 'One row a job: how far it is.';
+COMMENT ON COLUMN job_progress.job_id IS 'number of the job';
+COMMENT ON COLUMN job_progress.status IS 'running, paused, done or cancelled';
+COMMENT ON COLUMN job_progress.priority IS 'a job of higher priority comes first';
+COMMENT ON COLUMN job_progress.generation IS '1, and one more for each rerun of all clips';
+COMMENT ON COLUMN job_progress.dataset IS 'path of its dataset';
+COMMENT ON COLUMN job_progress.model IS 'name of its model';
+COMMENT ON COLUMN job_progress.features IS 'how flows are divided into regions';
+COMMENT ON COLUMN job_progress.norm IS 'how changes are measured: L1, L2 or Linf';
+COMMENT ON COLUMN job_progress.tau IS 'size of one step, in pixels';
+COMMENT ON COLUMN job_progress.radius IS 'greatest distance that is searched, in pixels of the job''s norm';
+COMMENT ON COLUMN job_progress.clips IS 'its clips';
+COMMENT ON COLUMN job_progress.clips_prepared IS 'clips that were prepared';
+COMMENT ON COLUMN job_progress.clips_bounded IS 'clips whose tasks before exploration are over';
+COMMENT ON COLUMN job_progress.clips_finished IS 'clips that are finished, whatever their verdict';
+COMMENT ON COLUMN job_progress.solved IS 'clips whose lower bound equals the upper one';
+COMMENT ON COLUMN job_progress.robust IS 'clips without an adversarial grid point within the radius';
+COMMENT ON COLUMN job_progress.misclassified IS 'clips that are not predicted as their label';
+COMMENT ON COLUMN job_progress.failed IS 'clips of which nothing is claimed';
+COMMENT ON COLUMN job_progress.open IS 'clips whose bounds differ, or of which nothing is known yet';
+COMMENT ON COLUMN job_progress.points_explored IS 'grid points explored';
+COMMENT ON COLUMN job_progress.points_needed IS
+    'grid points that would decide every clip prepared so far, within its budget; an exact count';
+COMMENT ON COLUMN job_progress.points_total IS
+    'grid points within the radius of every clip prepared so far; an exact count';
+COMMENT ON COLUMN job_progress.worker_seconds IS 'worker time spent, in seconds';
+COMMENT ON COLUMN job_progress.budget_points IS 'grid points that a clip may cost';
+COMMENT ON COLUMN job_progress.budget_clip_seconds IS 'worker time that a clip may cost, in seconds; NULL: no limit';
+COMMENT ON COLUMN job_progress.budget_wall_seconds IS 'time that the job may run, in seconds; NULL: no limit';
+COMMENT ON COLUMN job_progress.wall_seconds IS 'time that it has run, in seconds';
+COMMENT ON COLUMN job_progress.points_per_second IS
+    'grid points explored a second, in this minute and the one before; NULL: none';
+COMMENT ON COLUMN job_progress.eta_seconds IS
+    'seconds until it is done: what is left at that rate and at what the tasks before exploration have cost so '
+    'far, and no longer than its budgets of time; NULL: unknown, or not running';
+COMMENT ON COLUMN job_progress.created_at IS 'when it was submitted';
+COMMENT ON COLUMN job_progress.finished_at IS 'when it was done or cancelled; NULL: it is not';

@@ -60,18 +60,19 @@ def clip_rows(engine: Engine, job_id: int) -> list[Row]:
 
 def guarantee_rows(engine: Engine, job_id: int) -> list[Row]:
     """Every route to a lower bound of a job's clips, clip by clip."""
-    return _read(engine, "SELECT * FROM video_guarantees WHERE job_id = :job", job=job_id)
+    query = "SELECT * FROM video_guarantees WHERE job_id = :job ORDER BY video, video_id, place"
+    return _read(engine, query, job=job_id)
 
 
 def share_rows(engine: Engine, job_id: int) -> list[Row]:
     """A job's certified shares: measure by measure, guarantee by guarantee, by displacement."""
-    query = "SELECT * FROM video_certified_share WHERE job_id = :job ORDER BY measure, guarantee, displacement"
+    query = "SELECT * FROM certified_share WHERE job_id = :job ORDER BY measure, guarantee, displacement"
     return _read(engine, query, job=job_id)
 
 
 def class_rows(engine: Engine, job_id: int) -> list[Row]:
     """Counts and medians of a job's clips: of all of them, whose label is None, and then class by class."""
-    return _read(engine, "SELECT * FROM video_class_bounds WHERE job_id = :job ORDER BY label NULLS FIRST", job=job_id)
+    return _read(engine, "SELECT * FROM class_robustness WHERE job_id = :job ORDER BY label NULLS FIRST", job=job_id)
 
 
 def trace_rows(engine: Engine, job_id: int) -> list[Row]:

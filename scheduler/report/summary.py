@@ -55,9 +55,9 @@ class Summary:
     """What a job says as a whole."""
 
     job: Row  #: of ``job_progress``
-    whole: Row  #: of ``video_class_bounds``, over all classes
+    whole: Row  #: of ``class_robustness``, over all classes
     classes: Sequence[Row]  #: of the same view, class by class
-    shares: Sequence[Row]  #: of ``video_certified_share``
+    shares: Sequence[Row]  #: of ``certified_share``
     failed: Sequence[Row]  #: of ``video_bounds``, the clips of which nothing is claimed
     groups: int  #: that the evaluated clips are of
     expected: Sequence[Expected]

@@ -34,6 +34,8 @@ INSERT INTO real_witnesses (id, video_id, task_id, moves, distance, replayed, ma
 INSERT INTO lipschitz_estimates (id, video_id, task_id, constant, location, greatest, confidence, fit, samples, seed)
     VALUES (1, 1, 2, 2, 2, 1, 0.95, 0.5, 16, 7);
 INSERT INTO certificates (id, video_id, task_id, radius, margin_bound, checks) VALUES (1, 1, 2, 0.25, 0.1, 4);
+INSERT INTO work_totals (job_id, worker_id, kind, tasks, points, seconds) VALUES (1, 'w', 'prepare', 1, 0, 1);
+INSERT INTO work_minutes (job_id, minute, began_at, tasks, points, seconds) VALUES (1, '2026-11-27', now(), 1, 0, 1);
 """
 
 ILLEGAL = {
@@ -53,6 +55,18 @@ ILLEGAL = {
     "ck_jobs_clock_stands_unless_running": (
         "INSERT INTO jobs (id, digest, spec, budget_points, status, clock_since)"
         " VALUES (2, 'e', '{}', 1, 'paused', now())"
+    ),
+    "ck_work_totals_kind_known": "UPDATE work_totals SET kind = 'guess'",
+    "ck_work_totals_counted": "UPDATE work_totals SET tasks = 0",
+    "ck_work_totals_counted ": "UPDATE work_totals SET seconds = 'NaN'",
+    "pk_work_totals": (
+        "INSERT INTO work_totals (job_id, worker_id, kind, tasks, points, seconds) VALUES (1, 'w', 'prepare', 1, 0, 1)"
+    ),
+    "ck_work_minutes_counted": "UPDATE work_minutes SET points = -1",
+    "ck_work_minutes_counted ": "UPDATE work_minutes SET seconds = 'Infinity'",
+    "pk_work_minutes": (
+        "INSERT INTO work_minutes (job_id, minute, began_at, tasks, points, seconds)"
+        " VALUES (1, '2026-11-27', now(), 1, 0, 1)"
     ),
     "uq_jobs_digest_generation": "INSERT INTO jobs (id, digest, spec, budget_points) VALUES (2, 'd', '{}', 1)",
     "ck_videos_status_known": "UPDATE videos SET status = 'lost' WHERE id = 1",

@@ -109,7 +109,7 @@ def test_down_and_up_again_is_the_same(empty: sa.Engine) -> None:
     before = snapshot(empty)
     with empty.begin() as connection:
         for view in (schema._HERE / "views").glob("*.sql"):
-            connection.execute(sa.text(f"DROP VIEW {view.stem}"))
+            connection.execute(sa.text(f"DROP VIEW IF EXISTS {view.stem} CASCADE"))
         command.downgrade(alembic_config(connection), "base")
     with empty.connect() as connection:
         assert sa.inspect(connection).get_table_names() == ["alembic_version"]
@@ -178,7 +178,7 @@ INSERT INTO tasks (id, video_id, kind) VALUES (1, 2, 'prepare');
         connection.execution_options(no_parameters=True).exec_driver_sql(rows)
         assert connection.scalar(sa.text("SELECT job_id FROM tasks")) == 2
         for view in (schema._HERE / "views").glob("*.sql"):
-            connection.execute(sa.text(f"DROP VIEW {view.stem}"))
+            connection.execute(sa.text(f"DROP VIEW IF EXISTS {view.stem} CASCADE"))
         command.downgrade(alembic_config(connection), "0004")
         assert connection.execute(sa.text("SELECT digest, status FROM jobs ORDER BY id")).all() == [
             ("d", "running"), ("d-2", "running"),

@@ -377,17 +377,18 @@ def test_the_clock_stands_while_a_job_is_paused(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("clip", "wall", "least", "most"),
-    [(20, None, 19, 19), (None, 100, 90, 100), (20, 100, 19, 19), (None, None, 200, None)],
+    [(20, None, 18.5, 18.5), (None, 100, 90, 100), (20, 100, 18.5, 18.5), (None, None, 200, None)],
 )
 def test_a_budget_of_time_limits_what_is_foreseen(desk: Desk, clip, wall, least, most) -> None:
     hand_in(desk, "clip", 2, clip_seconds=clip, wall_seconds=wall)
     desk.to_explore()
     claim = desk.claim()
     desk.ann.append(claim, cut(claim, points=1), 1.0)
+    desk.round()
     with desk.engine.begin() as connection:
         # One point in a minute, of 266: as if it had begun long ago.
-        connection.execute(sa.text("UPDATE tasks SET created_at = now() - interval '1 h'"))
+        connection.execute(sa.text("UPDATE work_minutes SET began_at = now() - interval '1 h'"))
     ((eta,),) = desk.rows("SELECT eta_seconds FROM job_progress")
-    # Two clips have 19 s each left, for two workers.
+    # Two clips have 18 s and 19 s left, for two workers.
     assert eta >= least
     assert most is None or eta <= most

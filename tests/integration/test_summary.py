@@ -158,14 +158,14 @@ def test_a_displacement_is_the_greatest_in_linf(desk: Desk) -> None:
 
 def test_a_guided_search_has_its_own_label(desk: Desk) -> None:
     hand_in(desk, "g", lipschitz="estimated", heuristic=True)
-    labels = desk.rows("SELECT DISTINCT measure, guarantee FROM video_certified_share ORDER BY 1")
+    labels = desk.rows("SELECT DISTINCT measure, guarantee FROM certified_share ORDER BY 1")
     assert labels == [("FMSR", "lipschitz:estimated"), ("MSR", "lipschitz:estimated")]
-    assert desk.rows("SELECT DISTINCT evaluated, certified, share FROM video_certified_share") == [(0, 0, None)]
+    assert desk.rows("SELECT DISTINCT evaluated, certified, share FROM certified_share") == [(0, 0, None)]
 
 
 def test_medians_of_classes_and_of_all_clips(desk: Desk, job: int) -> None:
     counts = "clips, evaluated, correct, solved, robust, open, misclassified, failed, not_evaluated"
-    query = f"SELECT label, {counts} FROM video_class_bounds ORDER BY label NULLS FIRST"
+    query = f"SELECT label, {counts} FROM class_robustness ORDER BY label NULLS FIRST"
     assert desk.rows(query) == [
         (None, 7, 5, 4, 1, 1, 2, 1, 1, 1),
         ("run", 4, 2, 2, 0, 0, 2, 0, 1, 1),
@@ -173,7 +173,7 @@ def test_medians_of_classes_and_of_all_clips(desk: Desk, job: int) -> None:
     ]
     medians = "fmsr_lower, fmsr_upper, certified_radius, constant_lower, msr_upper, ratio"
     named = ", ".join(f"{name}_median" for name in medians.split(", "))
-    query = f"SELECT {named}, ratio_clips FROM video_class_bounds ORDER BY label NULLS FIRST"
+    query = f"SELECT {named}, ratio_clips FROM class_robustness ORDER BY label NULLS FIRST"
     assert desk.rows(query) == [
         pytest.approx(row)
         for row in [
@@ -188,7 +188,7 @@ def test_medians_of_classes_and_of_all_clips(desk: Desk, job: int) -> None:
     seconds = dict(desk.rows("SELECT path, seconds FROM videos WHERE path < '/videos/f'"))
     listed = sorted(seconds.values())
     assert listed[0] == 0.5
-    (known,) = desk.rows("SELECT seconds_mean, seconds_median FROM video_class_bounds WHERE label IS NULL")
+    (known,) = desk.rows("SELECT seconds_mean, seconds_median FROM class_robustness WHERE label IS NULL")
     assert known == (sum(listed) / 5, listed[2])
 
 

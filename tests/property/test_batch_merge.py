@@ -36,7 +36,12 @@ ROWS = """SELECT json_build_array(
     (SELECT json_agg((v.id, v.status, v.verdict, v.reason, v.seconds, v.points_explored, v.points_needed,
         v.closest_point, v.closest_margin, v.finished_at IS NULL) ORDER BY v.id) FROM videos v),
     (SELECT json_agg((w.video_id, w.task_id, w.point, w.cost, w.replayed) ORDER BY w.task_id)
-        FROM witnesses w))::text"""
+        FROM witnesses w),
+    -- A batch is summed up before it is added: the last digits of seconds may differ.
+    (SELECT json_agg((w.job_id, w.worker_id, w.kind, w.tasks, w.points, round(w.seconds::numeric, 6))
+        ORDER BY w.job_id, w.worker_id, w.kind) FROM work_totals w),
+    (SELECT json_build_array(sum(m.tasks), sum(m.points), round(sum(m.seconds)::numeric, 6))
+        FROM work_minutes m))::text"""
 EVENTS = "SELECT json_agg((e.video_id, e.lower, e.upper) ORDER BY e.id)::text FROM bound_events e"
 
 
