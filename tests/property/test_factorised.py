@@ -127,14 +127,38 @@ def test_out_of_memory_halves_and_goes_on():
 
 def test_slots_drop_what_was_used_longest_ago_and_never_what_is_needed():
     slots = Slots(3, (1,), torch.float32, torch.device("cpu"))
-    first, second = slots.take("a", 1, ()), slots.take("b", 1, ())
+    slots.make_room(2, ())
+    first, second = slots.take("a", 1), slots.take("b", 1)
     assert slots.held("a") == first
-    assert slots.take("c", 2, ("c",)) != []
+    slots.make_room(2, ("c",))
+    slots.take("c", 2)
     assert slots.held("b") is None
     assert slots.held("a") == first
     assert second[0] in slots.held("c")
     with pytest.raises(TooManyRows):
-        slots.take("d", 2, ("a", "c"))
+        slots.make_room(2, ("a", "c"))
+
+
+def test_making_room_looks_at_each_family_once():
+    """A block has thousands of prefixes, all of them needed; looked at again for each row, they took a quarter hour."""
+
+    class Needed(set[int]):
+        asked = 0
+
+        def __contains__(self, key: object) -> bool:
+            self.asked += 1
+            return super().__contains__(key)
+
+    slots = Slots(2_000, (1,), torch.float32, torch.device("cpu"))
+    slots.make_room(2_000, ())
+    for key in range(2_000):
+        slots.take(key, 1)
+    needed = Needed(range(1_000))
+    slots.make_room(1_000, needed)
+    for key in range(2_000, 3_000):
+        slots.take(key, 1)
+    assert needed.asked == 2_000
+    assert [slots.held(key) is not None for key in (0, 999, 1_000, 1_999, 2_000)] == [True, True, False, False, True]
 
 
 class Liar(torch.nn.Module):

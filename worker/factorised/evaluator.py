@@ -205,7 +205,8 @@ class FactorisedEvaluator:
         """Compute and keep the states of prefixes whose own prefixes are kept."""
         starts = None if points == [ROOT] else self._prefix_starts(points)
         try:
-            taken = np.array([self._states.take(point, 1, needed)[0] for point in points], np.int64)
+            self._states.make_room(len(points), needed)
+            taken = np.array([self._states.take(point, 1)[0] for point in points], np.int64)
             if starts is None:
                 self._keep_root(int(taken[0]))
             else:

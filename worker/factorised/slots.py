@@ -36,13 +36,27 @@ class Slots(Generic[Key]):
             return self._families[key]
         return None
 
-    def take(self, key: Key, count: int, needed: Collection[Key]) -> list[int]:
-        """Add ``count`` rows to a family, dropping families not ``needed``; raises TooManyRows when none is left."""
-        while len(self._free) + len(self.rows) - self._fresh < count:
-            oldest = next((other for other in self._families if other != key and other not in needed), None)
-            if oldest is None:
-                raise TooManyRows
-            self.drop(oldest)
+    def make_room(self, count: int, needed: Collection[Key]) -> None:
+        """Drop families that are not ``needed``, the oldest first, until ``count`` rows are free.
+
+        Ask once for all that is to be taken: it looks at every family that is needed. Raises TooManyRows when too few
+        rows can be had.
+        """
+        lacking = count - len(self._free) - (len(self.rows) - self._fresh)
+        dropped = []
+        for key, rows in self._families.items():
+            if lacking <= 0:
+                break
+            if key not in needed:
+                dropped.append(key)
+                lacking -= len(rows)
+        for key in dropped:
+            self.drop(key)
+        if lacking > 0:
+            raise TooManyRows
+
+    def take(self, key: Key, count: int) -> list[int]:
+        """Add ``count`` rows, for which room was made, to a family."""
         taken = [self._free.pop() for _ in range(min(count, len(self._free)))]
         fresh = count - len(taken)
         taken.extend(range(self._fresh, self._fresh + fresh))

@@ -77,7 +77,8 @@ class Variants(Slots[Family]):
 
     def _fill(self, missing: dict[Family, Integers], needed: Collection[Family], compute: Compute) -> None:
         """Compute the missing variants, flow by flow: batches of one family's alone would be small."""
-        taken = {family: self.take(family, local.size, needed) for family, local in missing.items()}
+        self.make_room(sum(local.size for local in missing.values()), needed)
+        taken = {family: self.take(family, local.size) for family, local in missing.items()}
         for flow in dict.fromkeys(flow for flow, _, _ in missing):
             families = [family for family in missing if family[0] == flow]
             changes = np.concatenate([self._changes(family, missing[family]) for family in families])
