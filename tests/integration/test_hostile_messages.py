@@ -122,9 +122,9 @@ def test_a_worker_lives_through_all_of_them(
         crew.wait("an empty queue", lambda: not broker.llen(QUEUE) and not broker.zcard("unacked_index"))
         desk.submit()
         desk.round()
-        crew.wait("its work", lambda: crew.rows("SELECT 1 FROM tasks WHERE state = 'failed'"))
+        crew.wait("its work", lambda: crew.rows("SELECT 1 FROM attempts WHERE outcome = 'refused'"))
         assert worker.poll() is None
-    ((reason,),) = crew.rows("SELECT reason FROM tasks")
+    ((reason,),) = crew.rows("SELECT reason FROM attempts")
     assert reason == "weights: /none.pt: cannot be read (No such file or directory)"
     assert not mark.exists()
     said = [json.loads(line) for line in crew.logs().splitlines() if line.startswith("{")]

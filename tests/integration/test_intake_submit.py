@@ -173,14 +173,14 @@ def test_only_clips_that_failed_before_they_were_prepared_are_retried(engine):
         task.state, task.reason, task.attempt, task.finished_at = "failed", "is truncated", 1, sa.func.now()
         session.flush()
         session.add(Attempt(task_id=task.id, attempt=1, worker_id="w"))
-        reap(session, 3)
+        reap(session, 3, 60.0)
     assert states(engine)["/d/A/1.avi"] == ("failed", [("prepare", "failed")])
 
     done = submit(engine, SPEC, CLIPS, 1000)
     assert (done.retried, done.kept_failed) == (1, 2)
     with open_session(engine) as session:
         # The earlier failure must not fail the clip once more.
-        reap(session, 3)
+        reap(session, 3, 60.0)
     assert states(engine)["/d/A/1.avi"] == ("pending", [("prepare", "cancelled"), ("prepare", "ready")])
     assert states(engine)["/d/B/2.avi"][0] == "failed"
 

@@ -126,5 +126,5 @@ def test_a_worker_does_its_work_by_tls_alone(
         crew.start("worker")
         crew.start("scheduler")
         crew.wait_until_done()
-    ((reason,),) = crew.rows("SELECT reason FROM videos")
+    ((reason,),) = crew.rows("SELECT reason FROM attempts")
     assert reason == "weights: /none.pt: cannot be read (No such file or directory)"

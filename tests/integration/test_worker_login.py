@@ -28,7 +28,7 @@ def test_the_login_may_do_what_workers_do(login_url: str) -> None:
     beat = sa.text("SELECT worker_beat('w', '{}', NULL, NULL, 60)")
     with engine.begin() as connection:
         assert connection.execute(beat).scalar() == {
-            "wanted": True, "upper": None, "waiting": None, "current": False,
+            "wanted": True, "recalled": False, "upper": None, "waiting": None, "current": False,
         }  # fmt: skip
 
 
