@@ -44,7 +44,7 @@ def ours(raw: Any) -> dict[str, Any]:
         raise RefusedMessageError(f"is not for {TASK_NAME}")
     if len(raw["body"]) > MOST_BYTES:
         raise RefusedMessageError(f"has a body of more than {MOST_BYTES} bytes")
-    return _envelope(_message(raw["body"]))
+    return envelope(_message(raw["body"]))
 
 
 def _message(body: str) -> Message:
@@ -60,7 +60,8 @@ def _message(body: str) -> Message:
         raise RefusedMessageError("does not hold a protocol and a task") from error
 
 
-def _envelope(message: Message) -> dict[str, Any]:
+def envelope(message: Message) -> dict[str, Any]:
+    """A message as Celery's task protocol 2 and kombu's Redis transport have it; each call gives it another id."""
     name = str(uuid.uuid4())
     called = [[message.protocol, message.task], {}, {}]
     return {

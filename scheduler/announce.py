@@ -6,9 +6,7 @@ task; a message that got lost is sent again after ``ANNOUNCE_AGAIN_SECONDS``.
 
 from __future__ import annotations
 
-import base64
 import json
-import uuid
 from collections import Counter, deque
 from datetime import timedelta
 
@@ -19,9 +17,10 @@ from redis.exceptions import RedisError
 from sqlalchemy import ColumnElement, func, select, true, update
 from sqlalchemy.orm import Session
 
+from common.doorbell import envelope
 from common.store.tables import Job, Task, Worker
 from common.vocab import JobStatus, TaskState
-from common.wire import PROTOCOL, QUEUE, TASK_NAME
+from common.wire import PROTOCOL, QUEUE, Message
 from scheduler.shares import Shares
 
 log = structlog.get_logger()
@@ -111,37 +110,14 @@ def _mark(session: Session, ids: list[int], announced_at: object) -> None:
 
 
 def send(app: Celery, ids: list[int]) -> None:
-    """Send one message for each task, all at once; a broker that does not answer is waited for, not given up on."""
-    messages = [_message(task_id) for task_id in ids]
+    """Send one message for each task, all at once; a broker that does not answer is waited for, not given up on.
+
+    Sending each through Celery takes 0.3 ms and a round trip; a thousand are announced in as much time this way.
+    """
+    messages = [json.dumps(envelope(Message(protocol=PROTOCOL, task=task_id))) for task_id in ids]
     try:
         with app.producer_or_acquire() as producer, producer.channel.conn_or_acquire() as client:
             client.lpush(QUEUE, *messages)
     except (KombuError, RedisError, ValueError) as error:
         # A stranger may have put something else in the queue's place; a doorbell never ends the scheduler.
         log.warning("broker_unreachable", reason=str(error), unsent_until_seconds=ANNOUNCE_AGAIN_SECONDS)
-
-
-def _message(task_id: int) -> str:
-    """A message as Celery's task protocol 2 and kombu's Redis transport have it.
-
-    Sending each through Celery takes 0.3 ms and a round trip; a thousand are announced in as much time this way.
-    """
-    identity = str(uuid.uuid4())
-    # Arguments, keyword arguments, and what is to follow: nothing.
-    body = json.dumps([[PROTOCOL, task_id], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
-    return json.dumps(
-        {
-            "body": base64.b64encode(body.encode()).decode(),
-            "content-encoding": "utf-8",
-            "content-type": "application/json",
-            "headers": {"lang": "py", "task": TASK_NAME, "id": identity, "root_id": identity, "parent_id": None},
-            "properties": {
-                "correlation_id": identity,
-                "delivery_mode": 2,
-                "delivery_info": {"exchange": "", "routing_key": QUEUE},
-                "priority": 0,
-                "body_encoding": "base64",
-                "delivery_tag": identity,
-            },
-        }
-    )
