@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from benchmarks.synthetic import answer
 from common.store.engine import open_worker_engine
 from common.wire import QUEUE, WorkerInfo
+from scheduler.arrays import array
 
 LEASE_SECONDS, BEAT_SECONDS = 60.0, 5.0
 UNACKED = "unacked"
@@ -94,7 +95,7 @@ class Crew:
         rows = self._connection.execute(
             _CLAIM,
             {
-                "tasks": [task for task, _ in messages.values()],
+                "tasks": array(task for task, _ in messages.values()),
                 "workers": [name for _, name in messages.values()],
                 "tags": list(messages),
                 "lease": LEASE_SECONDS,
@@ -110,11 +111,11 @@ class Crew:
             self._connection.execute(
                 _APPEND,
                 {
-                    "tasks": [claim["task"] for _, claim in claims],
-                    "attempts": [claim["attempt"] for _, claim in claims],
+                    "tasks": array(claim["task"] for _, claim in claims),
+                    "attempts": array(claim["attempt"] for _, claim in claims),
                     "workers": [worker for worker, _ in claims],
                     "payloads": [json.dumps(found) for found in answers],
-                    "seconds": seconds,
+                    "seconds": array(seconds),
                 },
             )
         self._broker.hdel(UNACKED, *messages)
@@ -135,8 +136,8 @@ class Crew:
             {
                 "workers": self._names,
                 "info": INFO.model_dump_json(),
-                "tasks": [task for task, _ in held],
-                "attempts": [attempt for _, attempt in held],
+                "tasks": array(task for task, _ in held),
+                "attempts": array(attempt for _, attempt in held),
                 "lease": LEASE_SECONDS,
             },
         )

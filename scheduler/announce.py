@@ -14,13 +14,14 @@ import structlog
 from celery import Celery
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
-from sqlalchemy import ColumnElement, func, select, true, update
+from sqlalchemy import ColumnElement, func, select, text, true, update
 from sqlalchemy.orm import Session
 
 from common.doorbell import envelope
 from common.store.tables import Job, Task, Worker
 from common.vocab import JobStatus, TaskState
 from common.wire import PROTOCOL, QUEUE, Message
+from scheduler.arrays import array
 from scheduler.shares import Shares
 
 log = structlog.get_logger()
@@ -104,9 +105,9 @@ def _swap(lower: list[tuple[int, int]], higher: list[tuple[int, deque[int]]]) ->
 
 def _mark(session: Session, ids: list[int], announced_at: object) -> None:
     if ids:
-        session.execute(
-            update(Task).where(Task.id.in_(ids), Task.state == TaskState.READY).values(announced_at=announced_at)
-        )
+        among = text("ANY (CAST(:ids AS bigint[]))")
+        marked = update(Task).where(Task.id == among, Task.state == TaskState.READY).values(announced_at=announced_at)
+        session.execute(marked.execution_options(synchronize_session=False), {"ids": array(ids)})
 
 
 def send(app: Celery, ids: list[int]) -> None:

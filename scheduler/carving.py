@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from common.game import PointCounter, Subtree, bisect, whole
 from common.store.tables import Video
+from scheduler.arrays import array
 from scheduler.bounds import least
 from scheduler.clips import bounds_of
 from scheduler.frontier import open_subtrees, subtree_of
@@ -143,13 +144,13 @@ def _write(session: Session, video: Video, page: _Page, target: int) -> None:
         {
             "video": video.id, "floor": video.floor, "threshold": video.threshold, "target": target,
             "prefixes": [json.dumps(part.subtree.prefix) for part, _, _ in new],
-            "firsts": [part.subtree.first for part, _, _ in new],
-            "lasts": [part.subtree.last for part, _, _ in new],
-            "lowers": [lower for _, lower, _ in new],
-            "places": [at for _, _, at in new],
-            "split": page.split,
-            "proved": [part.id for part in page.proved if part.id is not None],
-            "old": [subtree for subtree, _ in old],
-            "old_places": [at for _, at in old],
+            "firsts": array(part.subtree.first for part, _, _ in new),
+            "lasts": array(part.subtree.last for part, _, _ in new),
+            "lowers": array(lower for _, lower, _ in new),
+            "places": array(at for _, _, at in new),
+            "split": array(page.split),
+            "proved": array(part.id for part in page.proved if part.id is not None),
+            "old": array(subtree for subtree, _ in old),
+            "old_places": array(at for _, at in old),
         },
     )  # fmt: skip

@@ -23,6 +23,7 @@ from common.jobspec import JobSpec
 from common.store.tables import Job, Result, SubtreeRow, Video
 from common.vocab import TaskKind, VideoStatus
 from common.wire import POINT, Explored
+from scheduler.arrays import array
 from scheduler.clips import check_point, spec_of
 from scheduler.exploration import hold_against_counts, proved
 from scheduler.levels import Level, counter_of
@@ -46,6 +47,8 @@ _WRITE_VIDEOS = text(
     " CAST(:closest AS jsonb[]), CAST(:margins AS double precision[])) AS u (id, seconds, points, closest, margin)"
     " WHERE v.id = u.id"
 )
+#: One array, so that the statement is the same for any number of ids.
+_AMONG = text("ANY (CAST(:ids AS bigint[]))")
 
 
 @dataclass
@@ -87,6 +90,11 @@ class PlainResults:
             SubtreeRow.id,
             subtrees,
         )  # fmt: skip
+        self._videos: dict[int, Video] = {}
+        if explores:
+            videos = array(sorted({row.video_id for row in explores.values()}))
+            query = select(Video).where(Video.id == _AMONG).execution_options(populate_existing=True)
+            self._videos = {video.id: video for video in session.scalars(query, {"ids": videos})}
         self._specs: dict[int, JobSpec] = {}
         self._clips: dict[int, _Clip] = {}
         self._merged: list[int] = []
@@ -94,10 +102,10 @@ class PlainResults:
         self._touched: set[int] = set()
 
     def _rows(self, query: Any, key: Any, ids: Any) -> dict[int, Row[Any]]:
-        """Rows by id; the ids are one array, so that the statement is the same for any number of them."""
+        """Rows by id."""
         if not ids:
             return {}
-        found = self._session.execute(query.where(key == text("ANY (CAST(:ids AS bigint[]))")), {"ids": sorted(ids)})
+        found = self._session.execute(query.where(key == _AMONG), {"ids": array(sorted(ids))})
         return {row[0]: row for row in found}
 
     def take(self, task_id: int) -> bool:
@@ -142,21 +150,21 @@ class PlainResults:
         """Write what was taken since the last time."""
         if not self._merged:
             return
-        self._session.execute(_WRITE_TASKS, {"ids": self._merged})
+        self._session.execute(_WRITE_TASKS, {"ids": array(self._merged)})
         raised = sorted(self._raised)
         values = [self._raised[subtree] for subtree in raised]
-        lowers, undecided = [lower for lower, _ in values], [flag for _, flag in values]
-        self._session.execute(_WRITE_SUBTREES, {"ids": raised, "lowers": lowers, "undecided": undecided})
+        lowers, undecided = array(lower for lower, _ in values), array(flag for _, flag in values)
+        self._session.execute(_WRITE_SUBTREES, {"ids": array(raised), "lowers": lowers, "undecided": undecided})
         touched = sorted(self._touched)
         clips = [self._clips[video] for video in touched]
         self._session.execute(
             _WRITE_VIDEOS,
             {
-                "ids": touched,
-                "seconds": [clip.seconds for clip in clips],
-                "points": [clip.points for clip in clips],
+                "ids": array(touched),
+                "seconds": array(clip.seconds for clip in clips),
+                "points": array(clip.points for clip in clips),
                 "closest": [None if clip.closest is None else json.dumps(clip.closest) for clip in clips],
-                "margins": [clip.margin for clip in clips],
+                "margins": array(clip.margin for clip in clips),
             },
         )
         log.info("results_merged", results=len(self._merged), clips=len(touched))
@@ -165,9 +173,10 @@ class PlainResults:
     def forget(self, video_id: int) -> None:
         """Have a clip that was changed otherwise read anew; what was taken of it must have been written."""
         self._clips.pop(video_id, None)
+        self._videos.pop(video_id, None)
 
     def _look_at(self, video_id: int) -> _Clip:
-        video = self._session.get_one(Video, video_id, populate_existing=True)
+        video = self._videos.pop(video_id, None) or self._session.get_one(Video, video_id, populate_existing=True)
         spec = self._specs.get(video.job_id)
         if spec is None:
             spec = self._specs[video.job_id] = spec_of(self._session.get_one(Job, video.job_id))

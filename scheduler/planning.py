@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
 from sqlalchemy.orm import Session
 
 from common.errors import FlowcertError
-from common.store.tables import Job, Task, Video
+from common.store.tables import Bound, Job, Task, Video
 from common.vocab import JobStatus, TaskKind, TaskState, VideoStatus
 from scheduler.best_first import plan_best_first
 from scheduler.budgets import MAY_RUN
@@ -47,15 +47,15 @@ def plan_all(session: Session, pace: Pace, workers: int, window: int) -> None:
         job = jobs[job_id]
         ahead = sum(tasks for other, tasks in waiting.items() if jobs[other].priority >= job.priority)
         room = workers * window - ahead
-        video_id = next(queues[job_id], None) if room > 0 else None
-        if video_id is None:
+        video = next(queues[job_id], None) if room > 0 else None
+        if video is None:
             turns.drop()
             continue
         behind -= 1
-        here = min(room, shares[job_id] - ready.get(job_id, {}).get(video_id, 0))
+        here = min(room, shares[job_id] - ready.get(job_id, {}).get(video.id, 0))
         if here > 0:
             size = pace.task_points(job_id)
-            made = _plan_one(session, video_id, job, task_points=size, room=here, workers=workers, behind=behind)
+            made = _plan_one(session, video, job, task_points=size, room=here, workers=workers, behind=behind)
             waiting[job_id] += made
             turns.give(made)
 
@@ -91,25 +91,26 @@ def _clip_share(jobs: dict[int, Job], clips: dict[int, int], job_id: int, places
     return max(window, math.ceil(places / equals / clips[job_id]))
 
 
-def _clips_in_order(session: Session, job: Job) -> Iterator[int]:
-    """Ids of a job's exploring clips whose budget of time is not spent, in order of submission."""
+def _clips_in_order(session: Session, job: Job) -> Iterator[Video]:
+    """A job's exploring clips whose budget of time is not spent, in order of submission."""
     after = 0
     while True:
-        page = select(Video.id).where(
+        # A clip's bounds are asked for when it is planned: with its page they come by one statement for all.
+        page = select(Video, Bound).join(Bound, Bound.video_id == Video.id).where(
             Video.job_id == job.id, Video.status == VideoStatus.EXPLORING, Video.id > after
         )  # fmt: skip
         if job.budget_clip_seconds is not None:
             page = page.where(Video.seconds < job.budget_clip_seconds)
-        ids = session.scalars(page.order_by(Video.id).limit(_PAGE)).all()
-        yield from ids
-        if len(ids) < _PAGE:
+        rows = session.execute(page.order_by(Video.id).limit(_PAGE)).all()
+        for row in rows:
+            yield row.Video
+        if len(rows) < _PAGE:
             return
-        after = ids[-1]
+        after = rows[-1].Video.id
 
 
-def _plan_one(session: Session, video_id: int, job: Job, **limits: int) -> int:
+def _plan_one(session: Session, video: Video, job: Job, **limits: int) -> int:
     """Plan one clip; one whose bounds contradict each other is failed, and every other left alone."""
-    video = session.get_one(Video, video_id)
     try:
         with session.begin_nested():
             spec = spec_of(job)

@@ -248,7 +248,10 @@ class Task(Base):
         Index("ix_tasks_live", "state", "id", postgresql_where=text("finished_at IS NULL")),
         Index("ix_tasks_ready", "job_id", "id", postgresql_where=text("state = 'ready'")),
         Index("ix_tasks_live_video_id", "video_id", postgresql_where=text("finished_at IS NULL")),
-        Index("ix_tasks_announced", "id", postgresql_where=text("state = 'ready' AND announced_at IS NOT NULL")),
+        Index(
+            "ix_tasks_announced", "video_id", "id",
+            postgresql_where=text("state = 'ready' AND announced_at IS NOT NULL"),
+        ),
         Index("ix_tasks_leased", "worker_id", postgresql_where=text("state = 'leased'")),
         Index("ix_tasks_failed", "video_id", postgresql_where=text("state = 'failed'")),
         Index("ix_tasks_merged", "video_id", postgresql_where=text("state = 'merged'")),

@@ -2,7 +2,8 @@
 -- A message is a doorbell: of all announced tasks those of running jobs of the highest priority come first; of these the
 -- worker is given one of the clip it explored last, whose variants it still has; else one of a clip that nobody explores
 -- just now, so that each worker keeps to a clip of its own; of these the task of the message, or, when another worker
--- took that one in exchange, the oldest. What each announced task is held against is looked up once: their number is the
+-- took that one in exchange, the oldest. A worker's own clip is looked at first, for it mostly has a task, and a few
+-- rows tell; only else is everything that is announced held against everything that is explored. Their number is the
 -- window's, whatever the job's size.
 -- Without bitmap scans, which pass over dead index entries again and again, where an index scan marks them; and planned
 -- once, for planning takes longer than claiming.
@@ -13,9 +14,9 @@ CREATE OR REPLACE FUNCTION worker_claim(p_task bigint, p_worker text, p_lease_se
 RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
 SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    l_own bigint := (SELECT video_id FROM workers WHERE id = p_worker);
-    l_busy bigint[] := ARRAY(
-        SELECT DISTINCT video_id FROM tasks WHERE state = 'leased' AND finished_at IS NULL AND kind = 'explore');
+    l_own bigint;
+    l_current boolean;
+    l_busy bigint[];
     l_forgotten boolean;
     l_priority bigint;
     l_task bigint;
@@ -24,8 +25,9 @@ DECLARE
     l_attempt bigint;
     l_refused bigint[];
 BEGIN
-    IF (SELECT info ->> 'program' FROM workers WHERE id = p_worker) IS DISTINCT FROM
-            (SELECT program FROM schema_objects) THEN
+    SELECT w.video_id, w.info ->> 'program' = s.program INTO l_own, l_current
+        FROM workers w CROSS JOIN schema_objects s WHERE w.id = p_worker;
+    IF l_current IS NOT TRUE THEN
         RETURN NULL;
     END IF;
     l_refused := ARRAY(
@@ -47,13 +49,27 @@ BEGIN
     IF l_forgotten THEN
         l_task := p_task;
     ELSE
+        SELECT t.id INTO l_task FROM tasks t
+            WHERE t.video_id = l_own AND t.state = 'ready' AND t.announced_at IS NOT NULL AND t.kind = 'explore'
+                AND EXISTS (
+                    SELECT FROM videos v JOIN jobs j ON j.id = v.job_id
+                    WHERE v.id = l_own AND j.status = 'running' AND j.id <> ALL (l_refused)
+                        AND NOT EXISTS (
+                            SELECT FROM jobs h JOIN tasks o ON o.job_id = h.id
+                            WHERE h.status = 'running' AND h.priority > j.priority AND h.id <> ALL (l_refused)
+                                AND o.state = 'ready' AND o.announced_at IS NOT NULL))
+            -- Plus nothing, so that no plan goes through the primary key from its beginning, for the sake of the order.
+            ORDER BY t.id + 0 LIMIT 1 FOR UPDATE SKIP LOCKED;
+    END IF;
+    IF l_task IS NULL THEN
+        l_busy := ARRAY(
+            SELECT DISTINCT video_id FROM tasks WHERE state = 'leased' AND finished_at IS NULL AND kind = 'explore');
         SELECT t.id INTO l_task FROM tasks t JOIN jobs j ON j.id = t.job_id
             WHERE t.state = 'ready' AND t.announced_at IS NOT NULL AND j.status = 'running'
                 AND t.job_id <> ALL (l_refused)
             ORDER BY
                 j.priority DESC,
                 -- One that has explored nothing yet takes the task of its message, of whatever kind.
-                coalesce(t.kind = 'explore' AND t.video_id = l_own, false) DESC,
                 (t.kind <> 'explore' OR t.video_id <> ALL (l_busy)) DESC,
                 t.id = p_task DESC,
                 t.id
