@@ -12,6 +12,7 @@ from common.celery_app import make_app
 from common.store.engine import open_worker_engine
 from common.wire import WorkerInfo
 from scheduler.intake import cancel
+from scheduler.intake.control import prioritise
 from tests.rows import Desk, attacked, honest, make_spec, prepared, witness_at
 from worker.store import WorkerStore
 
@@ -99,6 +100,18 @@ def test_a_worker_keeps_to_the_clip_it_explored_last(desk: Desk) -> None:
     # Whatever the message says, each goes on with the clip whose variants it has.
     assert videos[desk.bob.claim(mine).task] == videos[other]
     assert videos[desk.ann.claim(other).task] == videos[mine]
+
+
+def test_a_worker_leaves_its_clip_for_a_task_of_a_higher_priority_and_comes_back(desk: Desk) -> None:
+    desk.task_points = 12
+    desk.submit()
+    desk.to_explore()
+    mine, left, *_ = desk.ready()
+    desk.claim(mine)
+    urgent = desk.submit("/videos/urgent.avi")
+    prioritise(desk.engine, urgent, 5)
+    desk.round()
+    assert [desk.claim(left).kind for _ in range(2)] == ["prepare", "explore"]
 
 
 def test_a_beat_brings_the_incumbent_that_others_found(desk: Desk) -> None:
