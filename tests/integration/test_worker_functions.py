@@ -108,7 +108,7 @@ def test_a_worker_leaves_its_clip_for_a_task_of_a_higher_priority_and_comes_back
     desk.to_explore()
     mine, left, *_ = desk.ready()
     desk.claim(mine)
-    urgent = desk.submit("/videos/urgent.avi")
+    urgent = desk.submit("/videos/urgent.avi", tau=2)
     prioritise(desk.engine, urgent, 5)
     desk.round()
     assert [desk.claim(left).kind for _ in range(2)] == ["prepare", "explore"]
