@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself; nothing has to be installed or started by hand.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench bench-attack bench-guarantees bench-intake bench-service bench-views chaos evaluation venv reference help
+.PHONY: demo test lint docs bench bench-attack bench-guarantees bench-intake bench-service bench-views chaos evaluation venv reference help
 
 # Where the demo keeps its servers, its clips and their logs; nothing outside this folder is touched.
 DEMO_DIR := build/demo
@@ -15,12 +15,15 @@ demo: venv ## certify rendered clips through real servers, from nothing, and pri
 test: venv ## run every test
 	.venv/bin/pytest
 
-lint: venv ## check style, types, import contracts, and that migrations and tables agree
+lint: venv docs ## check style, types, import contracts, that migrations and tables agree, and that the site builds
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/pytest -q tests/integration/test_migrations_match_tables.py
+
+docs: venv ## build the documents as a site, whose links all lead somewhere; it goes to build/site
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 bench: venv ## measure points per second; results go to build/bench
 	.venv/bin/python -m benchmarks.points_per_second
