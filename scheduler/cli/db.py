@@ -43,7 +43,7 @@ def check() -> None:
 
 def login(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The login; made, or given a new password.")],
-    role: Annotated[Role, typer.Argument(metavar="ROLE", help="worker: three functions; dashboard: reads views.")],
+    role: Annotated[Role, typer.Argument(metavar="ROLE", help="worker: four functions; dashboard: reads views.")],
 ) -> None:
     """Let a login act as one role and nothing else; its password is read from standard input, one line."""
     password = sys.stdin.readline().strip()

@@ -9,6 +9,7 @@ import pytest
 from common import vocab
 from common.features import PartitionKind
 from common.settings import Settings
+from docs.site.states import transitions
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -32,11 +33,14 @@ def test_every_word_of_the_vocabulary_is_explained(words: type[StrEnum]) -> None
     assert {str(word) for word in words} <= explained
 
 
-def test_every_state_has_a_transition() -> None:
-    text = _text(ROOT / "docs/state-machine.md")
-    for words in (vocab.TaskState, vocab.VideoStatus, vocab.JobStatus):
-        edges = re.findall(r"^ +(\[\*\]|\w+) --> (\w+)", text, re.MULTILINE)
-        assert {str(word) for word in words} <= {target for _, target in edges}
+@pytest.mark.parametrize(
+    ("title", "words"), [("task", vocab.TaskState), ("clip", vocab.VideoStatus), ("job", vocab.JobStatus)]
+)
+def test_every_state_has_a_transition_and_pictures_show_each(title: str, words: type[StrEnum]) -> None:
+    found = transitions(_text(ROOT / "docs/state-machine.md"))[title]
+    assert {str(word) for word in words} <= {target for _, target in found}
+    drawn = re.findall(r'id="([^"→]+)→([^"]+)" class="edge"', _text(ROOT / f"docs/pictures/states-{title}.svg"))
+    assert set(drawn) == set(found), "run: python docs/site/states.py"
 
 
 def test_the_settings_are_listed_as_they_are() -> None:
@@ -108,6 +112,16 @@ def test_decisions_have_their_four_parts(path: Path) -> None:
 
 def test_decisions_are_numbered_without_gaps() -> None:
     assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+
+def test_every_document_has_its_place_in_the_site() -> None:
+    navigation = _text(ROOT / "mkdocs.yml").partition("\nnav:\n")[2]
+    pages = set(re.findall(r"[\w/-]+\.md", navigation))
+    decided = {f"decisions/{path.name}" for path in DECISIONS}
+    assert pages | decided == {
+        *(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")),
+        *(page for page in pages if (ROOT / page).exists()),
+    }
 
 
 def test_every_target_explains_itself() -> None:
