@@ -45,7 +45,7 @@ def test_pages_are_those_of_the_repository(site: Path) -> None:
     # A list right after a paragraph, and a bar within code in a table, are read as the repository's view reads them.
     assert "<p><strong>Consequences.</strong></p>\n<ul>" in decision
     assert "<code>--gpus N,N|all</code>" in (site / "cli.html").read_text("utf-8")
-    assert not list(site.rglob("*.py"))
+    assert not list(site.rglob("*.py*"))
 
 
 def test_the_search_finds_a_page_that_was_opened_as_a_file(site: Path) -> None:
