@@ -76,11 +76,12 @@ def main() -> int:
 
 
 def _sampling(question: _Question, info: WeightsInfo) -> SamplingSpec:
-    """Give the clip shape; raise InputError that names the option to pass for what neither user nor file says."""
+    """Give the clip shape; raise InputError that names the options to pass for what neither user nor file says."""
     options = {"--classes": info.classes, "--frames": info.frames, "--size": info.height and info.width}
-    for option, value in options.items():
-        if value is None:
-            raise InputError(option, f"{question.weights} does not say it; pass {option}")
+    unsaid = [option for option, value in options.items() if value is None]
+    if unsaid:
+        problem = f"{question.weights} does not say {'it' if len(unsaid) == 1 else 'them'}; pass {', '.join(unsaid)}"
+        raise InputError(", ".join(unsaid), problem)
     return SamplingSpec(frames=info.frames, every=info.every, height=info.height, width=info.width)
 
 
