@@ -128,8 +128,10 @@ def test_the_readme_does_what_it_says(reader: Reader, database_url: str, broker_
 
 
 def test_the_tutorial_ends_with_a_report(reader: Reader) -> None:
-    said = "".join(paste_all(reader, TUTORIAL))
-    assert "becomes" in said
+    said = paste_all(reader, TUTORIAL)
+    witness, summary = said[2], said[4]
+    assert "MoveDown becomes MoveLeft" in witness
+    assert "4 of 4 (100.0 %)  3 of 4 (75.0 %)  0 of 4 (0.0 %)" in summary
     assert (reader.clone / "build" / "tutorial" / "report" / "index.html").is_file()
 
 
@@ -157,7 +159,7 @@ def test_the_own_model_is_taken_apart(reader: Reader) -> None:
         evaluator(wrong)
 
 
-def test_the_own_dataset_is_checked_trained_on_and_certified(reader: Reader) -> None:
+def test_the_own_dataset_is_checked_and_trained_on(reader: Reader) -> None:
     said = paste_all(reader, OWN_DATASET)
-    assert "MoveUp/v_MoveUp_g01_c01.avi" in said[-1]
+    assert "8 of 24 groups validate" in said[-1]
     assert (reader.clone / "build" / "own.safetensors").is_file()
