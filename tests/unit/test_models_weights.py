@@ -279,17 +279,28 @@ def test_check_model_answers_in_one_json_line(saved, module, tmp_path) -> None:
     assert "--classes" in answer["problem"]
 
 
-def test_a_factory_is_found_beside_folders_that_are_called_as_our_own(tmp_path) -> None:
+def test_a_users_module_is_found_and_tried_beside_folders_that_are_called_as_our_own(tmp_path) -> None:
     (tmp_path / "my_net.py").write_text("from torch import nn\ndef make():\n    return nn.Flatten(2)\n")
     for name in ("common", "worker"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the user has one, too')\n")
+    (tmp_path / "single.py").write_text(
+        "from torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.dense = nn.Linear(3, 3)\n    def forward(self, x):\n"
+        "        return self.dense(x.float().mean((1, 3, 4)))\n"
+    )
     torch.save({}, tmp_path / "my_net.pt")
     question = {"weights": str(tmp_path / "my_net.pt"), "frames": 2, "height": 8, "width": 8, "classes": CLASSES}
     _, answer = ask(tmp_path, name="my_net:make", **question)
     assert answer["problem"] == "gave 1x2x192 where 3 classes need logits of shape 1x3"
     _, answer = ask(tmp_path, name="my_nett:make", **question)
     assert answer["problem"].endswith(f"; looked for in {tmp_path} and on PYTHONPATH")
+    torch.save(torch.nn.Linear(3, 3).state_dict(), tmp_path / "my_net.pt")
+    _, answer = ask(tmp_path, name="single:Net", **question)
+    assert "dense.weight is missing; the model needs 3x3 (the file begins with weight)" in answer["problem"]
+    torch.save(torch.nn.ModuleDict({"dense": torch.nn.Linear(3, 3)}).state_dict(), tmp_path / "my_net.pt")
+    _, answer = ask(tmp_path, name="single:Net", **question)
+    assert answer["problem"].startswith("refuses a clip of shape 1x2x3x8x8 in float64: RuntimeError")
 
 
 @pytest.mark.parametrize(

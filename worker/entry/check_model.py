@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from common.errors import FlowcertError, InputError
 from common.jobspec import ModelSpec, SamplingSpec, first_problem
 from worker.certify import supports
-from worker.models import WeightsInfo, check_forward, find_factory, inspect_weights, load_model
+from worker.models import MODELS, WeightsInfo, check_forward, find_factory, inspect_weights, load_model
 from worker.numerics import configure_numerics
 
 
@@ -53,6 +53,9 @@ def check(text: str) -> dict[str, Any]:
         raise first_problem(error) from error
     model = load_model(spec, torch.device("cpu"))
     check_forward(model, sampling)
+    if question.name not in MODELS:
+        # Witnesses are replayed in it: better said now than by every clip's failure.
+        check_forward(model, sampling, torch.float64)
     refused = supports(model.module) if question.continuous else None
     if refused is not None:
         raise InputError("continuous", refused)

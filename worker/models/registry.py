@@ -75,7 +75,8 @@ def build(name: str, args: Mapping[str, Any]) -> nn.Module:
         module = factory(**args)
     except Exception as error:  # The factory is the user's code and may raise anything.
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError("model", f"{name} could not be built with the arguments {dict(args)}: {reason}") from error
+        problem = f"{name} could not be built with the arguments {dict(args)} (--model-args): {reason}"
+        raise InputError("model", problem) from error
     if not isinstance(module, nn.Module):
         raise InputError("model", f"{name} gave a {type(module).__name__}, not a torch.nn.Module")
     return module
