@@ -152,7 +152,7 @@ def test_the_own_model_is_taken_apart(reader: Reader) -> None:
         return Workbench(Settings())._fast(plain, "my_factorised:Drift")
 
     assert isinstance(evaluator(module.Drift()), FactorisedEvaluator)
-    # A model of as many frames as the clip does not have is told: its parts count them, and so does its whole.
+    # One whose parts are not its whole is refused.
     wrong = module.Drift()
     wrong.finish = lambda states: states[:, 1:2] @ wrong.ways.t()[:1]
     with pytest.raises(InputError, match="its encode and recurrence do not give what its forward gives"):
