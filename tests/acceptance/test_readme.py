@@ -23,7 +23,8 @@ from worker.clip import PreparedClip
 from worker.factorised import FactorisedEvaluator
 from worker.plain import PlainEvaluator
 
-pytestmark = pytest.mark.acceptance
+# A page is pasted as a whole; each block has a limit of its own.
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1200)]
 
 README, TUTORIAL = ROOT / "README.md", ROOT / "docs" / "tutorial.md"
 OWN_MODEL, OWN_DATASET = ROOT / "docs" / "own-model.md", ROOT / "docs" / "own-dataset.md"
@@ -56,11 +57,12 @@ class Reader:
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
             try:
-                status = process.wait(timeout=240)
+                status = process.wait(timeout=600)
             finally:
                 # A block may leave processes in the background, as its reader's shell would.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         text = said.read_text(encoding="utf-8")
         assert status == 0, f"{block} ended with status {status}:\n{text}"
         return text
