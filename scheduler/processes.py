@@ -15,8 +15,9 @@ from pathlib import Path
 from common.errors import ServerError
 from scheduler.embedded import child as embedded_child
 
-SCHEDULER = ("-m", "scheduler")
-WORKER = ("-m", "worker")
+#: Both without the folder they are started in: what lies there and is called as a part of ours is, is not ours.
+SCHEDULER = ("-P", "-m", "scheduler")
+WORKER = ("-P", "-m", "worker")
 #: Exit status of a process that refuses to start; starting it again would not help.
 REFUSED = 2
 #: Restarts a family makes before it gives up; they are forgotten once none was needed for so many seconds.
@@ -102,7 +103,7 @@ class Family:
 
     def stop(self) -> None:
         """Stop workers, then the scheduler: SIGTERM, and SIGKILL for what is left after ``STOP_SECONDS``."""
-        workers = [member for member in self._members if member.arguments[:2] == WORKER]
+        workers = [member for member in self._members if member.arguments == WORKER]
         others = [member for member in self._members if member not in workers]
         for group in (workers, others):
             stop_all([member.process for member in group if member.process is not None])

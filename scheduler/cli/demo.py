@@ -101,7 +101,7 @@ def _render(dataset: Path, per_class: int) -> None:
     ):
         return
     unfinished = dataset.with_name(f"{dataset.name}.new")
-    command = ["-m", "worker.demo.render", str(unfinished), "--per-class", str(per_class), "--seed", str(SEED)]
+    command = ["-P", "-m", "worker.demo.render", str(unfinished), "--per-class", str(per_class), "--seed", str(SEED)]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]

@@ -26,7 +26,7 @@ def answers(
     with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as said:
         asked.writelines(json.dumps(question) + "\n" for question in questions)
         asked.seek(0)
-        command = [sys.executable, "-m", program]
+        command = [sys.executable, "-P", "-m", program]
         with subprocess.Popen(
             command, stdin=asked, stdout=subprocess.PIPE, stderr=said, text=True, env=environment
         ) as process:

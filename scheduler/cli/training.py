@@ -107,7 +107,7 @@ def _conclude(event: Event) -> None:
 def _events(document: Mapping[str, Any]) -> Generator[Event]:
     """What the training tells; it is ended, and waited for, whenever this is left."""
     with tempfile.TemporaryFile("w+") as said:
-        command = [sys.executable, "-m", "worker.entry.train"]
+        command = [sys.executable, "-P", "-m", "worker.entry.train"]
         # In a session of its own, so that Ctrl-C reaches it once, and through us.
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True

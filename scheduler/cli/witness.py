@@ -74,7 +74,7 @@ def _draw(found: Row, out: Path, settings: Settings, environment: Mapping[str, s
         "point": found["point"], "moves": found["moves"], "out": str(out), "max_clip_bytes": settings.max_clip_bytes,
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "worker.entry.draw_witness"],
+        [sys.executable, "-P", "-m", "worker.entry.draw_witness"],
         input=json.dumps(question),
         capture_output=True,
         text=True,

@@ -236,7 +236,8 @@ def _located(problem: InputError | ValidationError, file: Path | None, from_file
         # A misspelt key comes first: the field that is missing may be the one it was meant to be.
         detail = next((each for each in details if each["type"] == "extra_forbidden"), details[0])
         if detail["type"] == "missing":
-            return InputError(_name(str(detail["loc"][0]), file, from_file), "is required")
+            missing = [_name(str(each["loc"][0]), file, from_file) for each in details if each["type"] == "missing"]
+            return InputError(", ".join(missing), "is required" if len(missing) == 1 else "are required")
         if detail["type"] == "extra_forbidden":
             known = ", ".join(field.alias or name for name, field in JobConfig.model_fields.items())
             return InputError(_name(str(detail["loc"][0]), file, from_file), f"is no field of a job; known: {known}")

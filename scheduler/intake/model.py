@@ -41,7 +41,7 @@ def check_model(request: JobRequest, weights: Path) -> ModelAnswer:
         "frames": config.frames, "height": height, "width": width, "continuous": config.continuous,
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "worker.entry.check_model"],
+        [sys.executable, "-P", "-m", "worker.entry.check_model"],
         input=json.dumps(question),
         capture_output=True,
         text=True,

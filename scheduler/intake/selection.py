@@ -12,6 +12,9 @@ from scheduler.intake.dataset import MISSING, FoundClip, find_clips
 from scheduler.intake.lists import LIST_SUFFIXES
 from scheduler.intake.official import OfficialList, class_folder, find_list, short_name
 
+#: Classes that a message names; the user sees what kind of names they are.
+_FEW = 8
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -72,7 +75,11 @@ def usable(clips: list[FoundClip], classes: Collection[str]) -> list[FoundClip]:
     judged = [judge(clip, classes) for clip in clips]
     if all(clip.problem is not None for clip in judged):
         first = judged[0]
-        raise InputError(first.path, f"{first.problem}; none of the {len(judged)} clips can be certified")
+        problem = f"{first.problem}; none of the {len(judged)} clips can be certified"
+        if first.label not in classes:
+            known = ", ".join(list(classes)[:_FEW]) + (", …" if len(classes) > _FEW else "")
+            problem += f". Its classes are {known}; a single video's is its folder's name unless --label says it"
+        raise InputError(first.path, problem)
     return judged
 
 

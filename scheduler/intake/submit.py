@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, and_, func, insert, select
+from sqlalchemy import ColumnElement, Engine, and_, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from common.errors import InputError
@@ -46,7 +46,8 @@ def submit(
 ) -> Submitted:
     """Create the job of a specification, or resume it: only what is missing is scheduled, in one transaction.
 
-    Of several generations of a job the latest is meant. Resuming takes up cancelled clips where they were, and a job
+    Of several generations of a job the latest is meant; of a single video, the latest that has it with this label, and
+    another label is another question: a new generation. Resuming takes up cancelled clips where they were, and a job
     that is paused; it retries failed clips that were never prepared (later failures may contradict what is proved, and
     stay), and reopens open clips when ``budget`` (points a clip) or a budget of time is larger than the job's. Finished
     work is never done again. Raises InputError when a clip is already there with another label.
@@ -54,12 +55,11 @@ def submit(
     terms, digest = terms or Terms(), spec.digest()
     with Session(engine) as session, session.begin():
         hold_truth(session)
-        job = session.scalars(
-            select(Job).where(Job.digest == digest).order_by(Job.generation.desc()).limit(1)
-        ).one_or_none()  # fmt: skip
+        job = _latest(session, digest, _other_label(spec, clips))
         created = job is None
         if job is None:
-            job = begin_job(session, spec, digest, budget, terms)
+            other = _latest(session, digest)
+            job = begin_job(session, spec, digest, budget, terms, 1 if other is None else other.generation + 1)
         larger = _enlarge(job, budget, terms)
         session.flush()
         is_open = and_(Video.status == VideoStatus.DONE, Video.verdict == Verdict.OPEN)
@@ -74,6 +74,20 @@ def submit(
             clip.problem is not None for clip in added
         )
         return Submitted(job.id, created, len(added), resumed, retried, reopened, failed)
+
+
+def _latest(session: Session, digest: str, but: ColumnElement[bool] | None = None) -> Job | None:
+    """The latest generation of a job, of those that have no clip with a condition."""
+    job = select(Job).where(Job.digest == digest).order_by(Job.generation.desc()).limit(1)
+    if but is not None:
+        job = job.where(~exists().where(Video.job_id == Job.id, but))
+    return session.scalars(job).one_or_none()
+
+
+def _other_label(spec: JobSpec, clips: Sequence[FoundClip]) -> ColumnElement[bool] | None:
+    """Of a dataset that is one video: that it has another label than the user gives it."""
+    single = [clip for clip in clips if clip.path == spec.dataset]
+    return and_(Video.path == spec.dataset, Video.label != single[0].label) if single else None
 
 
 def begin_job(session: Session, spec: JobSpec, digest: str, budget: int, terms: Terms, generation: int = 1) -> Job:

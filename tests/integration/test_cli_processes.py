@@ -103,7 +103,7 @@ def test_a_process_keeps_its_own_environment_when_it_starts_again(said, capfd):
     assert said[0] == "one ended with status 1; starting it again in 0.5 s (1 of 10)"
 
 
-def test_workers_stop_before_the_scheduler(tmp_path, monkeypatch):
+def test_workers_stop_before_the_scheduler(tmp_path):
     """Each stand-in writes when it is asked to stop; a worker takes its time over it."""
     order = tmp_path / "order"
     package = tmp_path / "programs"
@@ -119,8 +119,7 @@ def test_workers_stop_before_the_scheduler(tmp_path, monkeypatch):
             "print('up', flush=True)\n"
             "time.sleep(60)\n"
         )
-    monkeypatch.chdir(package)
-    members = Family(dict(os.environ), tmp_path / "logs", lambda _: None)
+    members = Family({**os.environ, "PYTHONPATH": str(package)}, tmp_path / "logs", lambda _: None)
     members.start("scheduler", processes.SCHEDULER)
     members.start("worker-1", processes.WORKER)
     for name in ("scheduler", "worker-1"):

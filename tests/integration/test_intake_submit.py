@@ -136,6 +136,15 @@ def test_a_clip_cannot_change_its_label(engine):
         submit(engine, SPEC, [FoundClip("B", "/d/A/1.avi")], 1000)
 
 
+def test_a_single_video_under_another_label_is_another_job(engine):
+    spec = SPEC.model_copy(update={"dataset": "/d/A/1.avi"})
+    submits = [submit(engine, spec, [FoundClip(label, "/d/A/1.avi")], 1000) for label in ("A", "B", "A", "B")]
+    assert [done.created for done in submits] == [True, True, False, False]
+    first, second, third, fourth = (done.job_id for done in submits)
+    assert (first, second) == (third, fourth)
+    assert first != second
+
+
 def test_a_cancelled_job_goes_on_where_it_was(engine):
     more = [*CLIPS[:2], FoundClip("A", "/d/A/3.avi")]
     job = submit(engine, SPEC, more, 1000).job_id

@@ -258,10 +258,11 @@ def test_inspect_refuses_another_model_class_count_or_bad_metadata(saved, module
             inspect_weights("cnn_lstm", saved, {}, None)
 
 
-def ask(**question):
+def ask(cwd=None, **question):
     empty = {"args": {}, "classes": None, "frames": None, "height": None, "width": None}
-    command = [sys.executable, "-m", "worker.entry.check_model"]
-    run = subprocess.run(command, input=json.dumps(empty | question), capture_output=True, text=True, check=False)
+    command = [sys.executable, "-P", "-m", "worker.entry.check_model"]
+    asked = json.dumps(empty | question)
+    run = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, cwd=cwd)
     assert run.stdout.count("\n") == 1, run.stderr
     return run.returncode, json.loads(run.stdout)
 
@@ -278,9 +279,38 @@ def test_check_model_answers_in_one_json_line(saved, module, tmp_path) -> None:
     assert "--classes" in answer["problem"]
 
 
+def test_a_users_module_is_found_and_tried_beside_folders_that_are_called_as_our_own(tmp_path) -> None:
+    (tmp_path / "my_net.py").write_text("from torch import nn\ndef make():\n    return nn.Flatten(2)\n")
+    for name in ("common", "worker"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the user has one, too')\n")
+    (tmp_path / "single.py").write_text(
+        "from torch import nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.dense = nn.Linear(3, 3)\n    def forward(self, x):\n"
+        "        return self.dense(x.float().mean((1, 3, 4)))\n"
+    )
+    torch.save({}, tmp_path / "my_net.pt")
+    question = {"weights": str(tmp_path / "my_net.pt"), "frames": 2, "height": 8, "width": 8, "classes": CLASSES}
+    _, answer = ask(tmp_path, name="my_net:make", **question)
+    assert answer["problem"] == "gave 1x2x192 where 3 classes need logits of shape 1x3"
+    _, answer = ask(tmp_path, name="my_nett:make", **question)
+    assert answer["problem"].endswith(f"; looked for in {tmp_path} and on PYTHONPATH")
+    torch.save(torch.nn.Linear(3, 3).state_dict(), tmp_path / "my_net.pt")
+    _, answer = ask(tmp_path, name="single:Net", **question)
+    assert "dense.weight is missing; the model needs 3x3 (the file begins with weight)" in answer["problem"]
+    torch.save(torch.nn.ModuleDict({"dense": torch.nn.Linear(3, 3)}).state_dict(), tmp_path / "my_net.pt")
+    _, answer = ask(tmp_path, name="single:Net", **question)
+    assert answer["problem"].startswith("refuses a clip of shape 1x2x3x8x8 in float64: RuntimeError")
+
+
 @pytest.mark.parametrize(
     ("changes", "option"),
-    [({"classes": None}, "--classes"), ({"frames": None}, "--frames"), ({"width": None}, "--size")],
+    [
+        ({"classes": None}, "--classes"),
+        ({"frames": None}, "--frames"),
+        ({"width": None}, "--size"),
+        ({"classes": None, "frames": None, "height": None}, "--classes, --frames, --size"),
+    ],
 )
 def test_check_names_the_option_to_pass(tmp_path, module, changes, option) -> None:
     from worker.entry.check_model import check

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from common.errors import FlowcertError, InputError
 from common.jobspec import ModelSpec, SamplingSpec, first_problem
 from worker.certify import supports
-from worker.models import WeightsInfo, check_forward, find_factory, inspect_weights, load_model
+from worker.models import MODELS, WeightsInfo, check_forward, find_factory, inspect_weights, load_model
 from worker.numerics import configure_numerics
 
 
@@ -53,6 +53,9 @@ def check(text: str) -> dict[str, Any]:
         raise first_problem(error) from error
     model = load_model(spec, torch.device("cpu"))
     check_forward(model, sampling)
+    if question.name not in MODELS:
+        # Witnesses are replayed in it: better said now than by every clip's failure.
+        check_forward(model, sampling, torch.float64)
     refused = supports(model.module) if question.continuous else None
     if refused is not None:
         raise InputError("continuous", refused)
@@ -76,11 +79,12 @@ def main() -> int:
 
 
 def _sampling(question: _Question, info: WeightsInfo) -> SamplingSpec:
-    """Give the clip shape; raise InputError that names the option to pass for what neither user nor file says."""
+    """Give the clip shape; raise InputError that names the options to pass for what neither user nor file says."""
     options = {"--classes": info.classes, "--frames": info.frames, "--size": info.height and info.width}
-    for option, value in options.items():
-        if value is None:
-            raise InputError(option, f"{question.weights} does not say it; pass {option}")
+    unsaid = [option for option, value in options.items() if value is None]
+    if unsaid:
+        problem = f"{question.weights} does not say {'it' if len(unsaid) == 1 else 'them'}; pass {', '.join(unsaid)}"
+        raise InputError(", ".join(unsaid), problem)
     return SamplingSpec(frames=info.frames, every=info.every, height=info.height, width=info.width)
 
 

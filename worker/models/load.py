@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,20 +40,22 @@ def load_model(spec: ModelSpec, device: torch.device) -> LoadedModel:
     return LoadedModel(module, spec.classes, file.sha256)
 
 
-def check_forward(model: LoadedModel, sampling: SamplingSpec) -> None:
-    """Run one black clip of the job's shape through the model.
+def check_forward(model: LoadedModel, sampling: SamplingSpec, dtype: torch.dtype = torch.float32) -> None:
+    """Run one black clip of the job's shape through the model, or through a copy of it in another ``dtype``.
 
     Raises InputError when the model refuses the shape or does not give one logit per class, NumericalError when a
     logit is NaN or infinite.
     """
-    device = next((parameter.device for parameter in model.module.parameters()), torch.device("cpu"))
-    clip = torch.zeros(1, sampling.frames, 3, sampling.height, sampling.width, device=device)
+    module = model.module if dtype is torch.float32 else deepcopy(model.module).to(dtype)
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    clip = torch.zeros(1, sampling.frames, 3, sampling.height, sampling.width, device=device, dtype=dtype)
     try:
         with torch.inference_mode():
-            logits = model.module(clip)
+            logits = module(clip)
     except Exception as error:  # The module may be the user's code and may raise anything.
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError("model", f"refuses a clip of shape {_shape(clip)}: {reason}") from error
+        kind = str(dtype).removeprefix("torch.")
+        raise InputError("model", f"refuses a clip of shape {_shape(clip)} in {kind}: {reason}") from error
     wanted = (1, len(model.classes))
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
         given = _shape(logits) if isinstance(logits, Tensor) else type(logits).__name__
@@ -65,7 +68,9 @@ def _check_fit(path: Path, wanted: Mapping[str, Tensor], given: Mapping[str, Ten
     """Raise InputError for the first parameter, in the model's order, that the file lacks or has in another shape."""
     for name, tensor in wanted.items():
         if name not in given:
-            raise InputError("weights", f"{path}: parameter {name} is missing; the model needs {_shape(tensor)}")
+            first = next(iter(given), "nothing")
+            problem = f"parameter {name} is missing; the model needs {_shape(tensor)} (the file begins with {first})"
+            raise InputError("weights", f"{path}: {problem}")
         if given[name].shape != tensor.shape:
             problem = f"{path}: parameter {name} has shape {_shape(given[name])}, the model needs {_shape(tensor)}"
             raise InputError("weights", problem)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -73,7 +75,8 @@ def build(name: str, args: Mapping[str, Any]) -> nn.Module:
         module = factory(**args)
     except Exception as error:  # The factory is the user's code and may raise anything.
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError("model", f"{name} could not be built with the arguments {dict(args)}: {reason}") from error
+        problem = f"{name} could not be built with the arguments {dict(args)} (--model-args): {reason}"
+        raise InputError("model", problem) from error
     if not isinstance(module, nn.Module):
         raise InputError("model", f"{name} gave a {type(module).__name__}, not a torch.nn.Module")
     return module
@@ -93,11 +96,16 @@ def _user_factory(name: str) -> Callable[..., Any]:
     module_name, separator, attribute = name.partition(":")
     if not (module_name and separator and attribute):
         raise InputError("model", f"{name!r} is not one of {', '.join(MODELS)}, nor of the form module:callable")
+    # Our programs start without the folder they are called in, so that nothing there can take the place of their parts.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # Importing runs the user's code, which may raise anything.
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError("model", f"{name}: module {module_name!r} cannot be imported here ({reason})") from error
+        problem = f"module {module_name!r} cannot be imported here ({reason}); looked for in {here} and on PYTHONPATH"
+        raise InputError("model", f"{name}: {problem}") from error
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise InputError("model", f"{name}: module {module_name!r} has no callable {attribute!r}")

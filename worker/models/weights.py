@@ -209,7 +209,8 @@ def _parse_torch(path: Path, data: bytes) -> tuple[dict[str, Tensor], None]:
     try:
         state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # torch.load raises whatever a corrupt file provokes.
-        raise InputError("weights", f"{path}: is not a state dict that can be read without running code") from error
+        problem = "is not a state dict that can be read without running code; save model.state_dict()"
+        raise InputError("weights", f"{path}: {problem}") from error
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise InputError("weights", f"{path}: holds no state dict (parameter names with tensors)")
     for key, value in state.items():

@@ -67,6 +67,7 @@ def test_a_file_with_paths_of_its_own_and_options_that_override_it(tmp_path: Pat
         ({"size": "32"}, "--size: string should match"),
         ({"weights": None}, "--weights: is required"),
         ({"dataset": None}, "DATASET: is required"),
+        ({"norm": None, "radius": None}, "--norm, --radius: are required"),
         ({"clip_seconds": 0.0}, "--clip-seconds: input should be greater than 0"),
         ({"clip_seconds": float("nan")}, "--clip-seconds: input should be "),
         ({"wall_time": "0h"}, "--wall-time: input should be greater than 0"),
