@@ -71,7 +71,7 @@ def _of_certificate(row: Row) -> Pair:
 def _of_exploration(row: Row, points: int, seed: int) -> Pair:
     ask = {key: row[key] for key in ("prefix", "first", "last", "floor", "reached", "position")}
     ask |= {"limit": row["radius_cost"], "most": points, "seed": seed}
-    return _pair(row, "exploration", row["task_id"], row["distance"], None, ask)
+    return _pair(row, "exploration", row["task"], row["distance"], None, ask)
 
 
 def _pair(row: Row, kind: str, number: int, pixels: float, margin: float | None, ask: Row) -> Pair:

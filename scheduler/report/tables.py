@@ -31,9 +31,19 @@ def jobs_table(rows: Sequence[Row]) -> Table:
             str(row["job_id"]), row["status"], str(row["priority"]), escape(row["dataset"]), escape(row["model"]),
             row["features"], row["norm"], f"{row['tau']:g}", f"{row['radius']:g}",
             f"{row['clips_finished']} of {row['clips']}",
-            f"{int(row['points_explored']):,} of {int(row['points_needed']):,}", _budgets(row),
+            f"{explored_of_needed(row)}{so_far(row)}", _budgets(row),
         )  # fmt: skip
     return table
+
+
+def explored_of_needed(row: Row) -> str:
+    """How many points a job has explored, of those that decide every clip prepared so far."""
+    return f"{int(row['points_explored']):,} of {int(row['points_needed']):,}"
+
+
+def so_far(row: Row) -> str:
+    """A remark behind a job's points while some clip is not prepared: there will be more."""
+    return "" if row["clips_prepared"] + row["failed"] >= row["clips"] else " (so far)"
 
 
 def duration(seconds: float) -> str:
