@@ -22,6 +22,7 @@ from scheduler.cli.local import work
 from scheduler.cli.options import hand_in, take_request
 from scheduler.cli.output import note
 from scheduler.cli.servers import open_servers
+from scheduler.programs import last_words
 
 #: What the demo certifies its clips against. One move of a whole 32x32 frame costs √1024 = 32 px in L2, so the
 #: radius allows five single steps (√5·32 = 71.6 px), or one of two and one more: 84,141 grid points a clip.
@@ -104,8 +105,8 @@ def _render(dataset: Path, per_class: int) -> None:
     command = ["-m", "worker.demo.render", str(unfinished), "--per-class", str(per_class), "--seed", str(SEED)]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        raise InputError(str(unfinished), f"the demo's clips could not be rendered: {said[-1]}")
+        said = last_words(done.stderr, done.returncode)
+        raise InputError(str(unfinished), f"the demo's clips could not be rendered: {said}")
     for clip in sorted(unfinished.rglob("*.avi")):
         target = dataset / clip.relative_to(unfinished)
         target.parent.mkdir(parents=True, exist_ok=True)

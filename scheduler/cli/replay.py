@@ -9,8 +9,8 @@ import typer
 from common.settings import Settings
 from scheduler.cli.options import AsJson, Job
 from scheduler.cli.output import listing, note
-from scheduler.cli.programs import answers
 from scheduler.cli.servers import open_servers
+from scheduler.programs import answers
 from scheduler.report.rows import LATEST, Row, certificate_rows, exploration_rows, find_job, replayed_witness_rows
 from scheduler.report.tables import replay_table
 

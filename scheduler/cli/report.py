@@ -12,9 +12,9 @@ import typer
 
 from common.settings import Settings
 from scheduler.cli.output import note
-from scheduler.cli.programs import answers
 from scheduler.cli.servers import open_servers
 from scheduler.cli.steps import shown_steps
+from scheduler.programs import answers
 from scheduler.report.pages.folder import is_file, report_folder
 from scheduler.report.rows import (
     Row,
