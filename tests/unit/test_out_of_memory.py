@@ -34,11 +34,6 @@ ARGS = {"classes": 3, "height": 9, "width": 12, "hidden": 8, "channels": [4, 6],
 BATCH = 16
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def clip() -> PreparedClip:
     """A clip of 4 frames and 3 flows of 2x2 regions each."""
     rng = np.random.default_rng(0)
