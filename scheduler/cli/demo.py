@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from common.errors import InputError
-from common.settings import Settings
+from common.settings import Settings, read_settings
 from scheduler.cli.local import work
 from scheduler.cli.options import hand_in, take_request
 from scheduler.cli.output import note
@@ -44,8 +44,8 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Start a new job instead of
 
 def demo(clips: Clips = CLIPS, fresh: Fresh = False) -> None:
     """Render clips, certify them with two workers, and print their bounds."""
-    settings = Settings()
-    home = settings.data_dir.expanduser().absolute() / "demo"
+    settings = read_settings()
+    home = settings.data_dir / "demo"
     per_class = math.ceil(clips / CLASSES)
     dataset = _dataset(home, fresh=fresh)
     _render(dataset, per_class)
@@ -82,7 +82,7 @@ def next_steps(settings: Settings, job: int, environment: Mapping[str, str]) -> 
 
 def _from_here(path: Path) -> str:
     """A path as it is shortest: from the current folder where it lies below it, in full elsewhere."""
-    whole = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - links stay: .venv/bin/python is one.
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 - links stay: .venv/bin/python is one.
     here = Path.cwd()
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.options import AsJson, Job
 from scheduler.cli.output import listing, note
 from scheduler.cli.servers import open_servers
@@ -32,7 +32,7 @@ def replay(
     Every witness is executed, every certified radius is certified, and of some explored subtrees, drawn at random, some
     points are evaluated in float64.
     """
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         job_id, environment = find_job(servers.engine, job), servers.environment()
         witnesses, refused = replayed_witness_rows(servers.engine, job_id)
         rows = [

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.output import note
 from scheduler.cli.servers import open_servers
 from scheduler.cli.steps import shown_steps
@@ -46,7 +46,7 @@ def report(job: Job, out: Out) -> None:
     from scheduler.report.pages.render import write_report
 
     with ExitStack() as opened:
-        servers = opened.enter_context(open_servers(Settings()))
+        servers = opened.enter_context(open_servers(read_settings()))
         engine = servers.engine
         job_id = find_job(engine, job)
         folder = opened.enter_context(report_folder(out))

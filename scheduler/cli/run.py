@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli import options
 from scheduler.cli.local import default_workers, work
 from scheduler.cli.servers import open_servers
@@ -45,7 +45,7 @@ def run(
 ) -> None:
     """Submit a job and work on it here until it is done; print its results."""
     given = dict(locals())
-    settings = Settings()
+    settings = read_settings()
     order = options.take_request(given, settings)
     with open_servers(settings) as servers:
         work(servers, options.hand_in(servers, order), workers or default_workers(), order.spec.model.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli import options
 from scheduler.cli.servers import open_servers
 
@@ -48,7 +48,7 @@ def submit(
     Workers and a scheduler that run elsewhere do the work; flowcert run does it here.
     """
     given = dict(locals())
-    settings = Settings()
+    settings = read_settings()
     order = options.take_request(given, settings, here=False)
     with open_servers(settings) as servers:
         typer.echo(options.hand_in(servers, order))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from common.errors import InputError
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli import options
 from scheduler.cli.output import note
 from scheduler.cli.training import run_training
@@ -117,7 +117,7 @@ def train(
     Interrupted, the same command goes on after the last epoch that was kept. Beside the weights are written a
     checkpoint and the metrics of each epoch (.csv). The same command trains the same weights, unless --minutes ends it.
     """
-    settings = Settings()
+    settings = read_settings()
     source = Path(dataset).expanduser().resolve()
     wanted = Selection(root=options.folder(root), split=split, splits=options.folder(splits), missing=False)
     found = select(source, wanted)
@@ -133,7 +133,7 @@ def train(
             "batch": batch, "seed": seed, "augment": augment, "freeze_encoder": freeze_encoder,
             "encoder_weights": encoder_weights,
             "validation_share": validation_share, "validation_groups": _numbers(validation_groups),
-            "out": str(out.expanduser().absolute()), "cache": str(settings.data_dir.expanduser() / "training"),
+            "out": str(out.expanduser().absolute()), "cache": str(settings.data_dir / "training"),
             "max_bytes": settings.max_clip_bytes, "threads": settings.threads,
         }
     )  # fmt: skip

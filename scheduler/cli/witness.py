@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from common.errors import InputError, ServerError
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.output import note
 from scheduler.cli.servers import open_servers
 from scheduler.programs import answer
@@ -27,7 +27,7 @@ def witness(job: Job, video: Video, out: Out) -> None:
     Where none was found on the grid, it is the shortest real change that was found. The clip is built anew from the raw
     video, as a replay does; nothing is drawn of a file that has changed.
     """
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         job_id = find_job(servers.engine, job)
         clip = find_clip(clip_rows(servers.engine, job_id), video, job_id)
         found = [row for row in shown_witness_rows(servers.engine, job_id) if row["video_id"] == clip["video_id"]]

@@ -47,7 +47,7 @@ def check(monkeypatch, capfd, tmp_path):
 
 def test_a_dataset_in_order(check, clips, tmp_path):
     status, output, notes = check(clips, "--frames", 8)
-    assert (status, notes) == (0, "8 clips checked: none is faulty\n")
+    assert (status, notes) == (0, "8 of 8 clips read\n8 clips checked: none is faulty\n")
     assert "MoveUp" in output
     assert not (tmp_path / "data").exists()
     status, output, notes = check(clips, "--frames", 8, "--split", "trainlist01", "--json")
@@ -89,7 +89,7 @@ def test_a_dataset_with_faults(check, clips):
     assert "MoveUp/broken.avi" in output
     assert "unreadable" in output
     status, _, notes = check(clips, "--frames", 1000, "--limit", 1)
-    assert (status, notes) == (1, "1 clips checked: 1 are faulty\n")
+    assert (status, notes) == (1, "1 of 1 clips read\n1 clips checked: 1 are faulty\n")
 
 
 def test_lists_that_leak(check, clips):
