@@ -12,9 +12,10 @@ from common.errors import InputError, ServerError
 from common.settings import read_settings
 from scheduler.cli.output import note
 from scheduler.cli.servers import open_servers
+from scheduler.intake.official import short_name
 from scheduler.programs import answer
 from scheduler.report.rows import Row, clip_rows, find_job, shown_witness_rows
-from scheduler.report.tables import at_most, short_name
+from scheduler.report.tables import at_most
 
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Number of the job, or latest.")]
 Video = Annotated[str, typer.Argument(metavar="VIDEO", help="Path of the clip, or <Class>/<clip> as results shows it.")]
