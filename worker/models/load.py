@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError, NumericalError
+from common.errors import InputError, NumericalError, named_line
 from common.jobspec import ModelSpec, SamplingSpec
 from worker.models.registry import build
 from worker.models.weights import read_weights
@@ -51,7 +51,7 @@ def check_forward(model: LoadedModel, sampling: SamplingSpec) -> None:
         with torch.inference_mode():
             logits = model.module(clip)
     except Exception as error:  # The module may be the user's code and may raise anything.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = named_line(error)
         raise InputError("model", f"refuses a clip of shape {_shape(clip)}: {reason}") from error
     wanted = (1, len(model.classes))
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:

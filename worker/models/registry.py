@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
-from common.errors import InputError
+from common.errors import InputError, named_line
 from worker.models import efficientnet_lstm, vgg16_lstm
 from worker.models.cnn import CnnGru, CnnLstm, CnnMean
 from worker.models.efficientnet_lstm import EfficientNetLite0Lstm
@@ -72,7 +72,7 @@ def build(name: str, args: Mapping[str, Any]) -> nn.Module:
     try:
         module = factory(**args)
     except Exception as error:  # The factory is the user's code and may raise anything.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = named_line(error)
         raise InputError("model", f"{name} could not be built with the arguments {dict(args)}: {reason}") from error
     if not isinstance(module, nn.Module):
         raise InputError("model", f"{name} gave a {type(module).__name__}, not a torch.nn.Module")
@@ -96,7 +96,7 @@ def _user_factory(name: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # Importing runs the user's code, which may raise anything.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = named_line(error)
         raise InputError("model", f"{name}: module {module_name!r} cannot be imported here ({reason})") from error
     factory = getattr(module, attribute, None)
     if not callable(factory):
