@@ -10,7 +10,8 @@ from rich.console import Group
 
 from common.errors import InputError
 from common.settings import read_settings
-from scheduler.cli.options import AsJson, Limit, Only, PerClass, Root, Split, Splits, folder
+from scheduler.cli.options import AsJson, Limit, Only, PerClass, Root, Split, Splits
+from scheduler.cli.orders import folder
 from scheduler.cli.output import note, results_console
 from scheduler.cli.steps import shown_steps
 from scheduler.intake import Selection, select

@@ -19,7 +19,7 @@ import typer
 from common.errors import InputError
 from common.settings import Settings, read_settings
 from scheduler.cli.local import work
-from scheduler.cli.options import hand_in, take_request
+from scheduler.cli.orders import hand_in, take_request
 from scheduler.cli.output import note
 from scheduler.cli.servers import open_servers
 from scheduler.programs import last_words
