@@ -43,6 +43,6 @@ def start(command: str, opened: Callable[[SecretStr], Database]) -> Started[Data
         database = opened(settings.database_url)
         check_broker(settings.broker_url, lambda text: log.warning("broker", problem=text), must_answer=False)
     except FlowcertError as error:
-        log.error("refused_to_start", reason=str(error))
+        structlog.get_logger().error("refused_to_start", reason=str(error))
         return None
     return Started(settings, settings.broker_url, database)
