@@ -11,7 +11,7 @@ from kombu.exceptions import KombuError, OperationalError
 from pydantic import SecretStr
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from common.errors import InputError, ServerError
+from common.errors import InputError, ServerError, first_line
 
 _POLICY = "maxmemory-policy"
 _PLAIN = ("redis", "redis+socket")
@@ -85,5 +85,4 @@ def _is_refusal(error: BaseException) -> bool:
 
 
 def _away(url: str, error: BaseException) -> ServerError:
-    lines = str(error).splitlines() or [type(error).__name__]
-    return ServerError(f"broker: cannot connect to {kombu.Connection(url).as_uri()}: {lines[0]}")
+    return ServerError(f"broker: cannot connect to {kombu.Connection(url).as_uri()}: {first_line(error)}")

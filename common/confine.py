@@ -1,4 +1,8 @@
-"""Decides which files may be read: those that lie, links followed, in one of the configured data roots."""
+"""Decides which files may be read: those that lie, links followed, in one of the configured data roots.
+
+That is asked before a file is opened, by its name, for that is how OpenCV opens videos: it holds against whoever names
+files, not against whoever can exchange them inside a root (docs/security.md).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Defines every error that Flowcert raises on purpose.
+"""Defines every error that Flowcert raises on purpose, and how others are told in one line.
 
 ::
 
@@ -62,3 +62,13 @@ class DeviceMemoryError(FlowcertError):
 
 class IntegrityError(FlowcertError):
     """A result contradicts what is already proved; the clip is quarantined, nothing is clamped."""
+
+
+def first_line(error: BaseException | None) -> str:
+    """What an error says first, never empty; of a database's error, ask for its ``orig``: what the driver said."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def named_line(error: BaseException) -> str:
+    """The same with the error's kind in front: of code that is not ours, what it says alone may say little."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

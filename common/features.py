@@ -35,12 +35,6 @@ class Partition:
             return f"{self.kind}:{self.regions}"
         return self.kind.value
 
-    def max_regions(self, height: int, width: int) -> int:
-        """Greatest number of regions one flow of ``height x width`` pixels can have."""
-        if self.kind is PartitionKind.PIXEL:
-            return height * width
-        return self.rows * self.columns * self.regions
-
     def check(self, height: int, width: int) -> None:
         """Raise InputError when frames of ``height x width`` pixels cannot be divided like this."""
         if self.kind is PartitionKind.GRID and (self.rows > height or self.columns > width):

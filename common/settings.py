@@ -87,6 +87,11 @@ class Settings(BaseSettings):
     log_json: bool = Field(default=False, description="write logs as JSON lines instead of for people")
     log_level: str = Field(default="INFO", description="least severe log level that is written")
 
+    @field_validator("data_dir")
+    @classmethod
+    def _whole(cls, given: Path) -> Path:
+        return given.expanduser().absolute()
+
     @field_validator("data_roots", mode="before")
     @classmethod
     def _folders(cls, given: Any) -> Any:

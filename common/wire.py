@@ -31,11 +31,12 @@ MOST_COORDINATES, MOST_PIXELS, MOST_NAME, MOST_REASON = 2**22, 2**20, 1_000, 4_0
 
 # Every number fits the database's integers, and every list and text is of limited length: results come from elsewhere.
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
 Name = Annotated[str, Field(max_length=MOST_NAME)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Coordinate = Annotated[int, Field(ge=0, lt=2**31)]
 _Steps = Annotated[int, Field(gt=-(2**31), lt=2**31)]
+#: Pixels of a region, or regions of a flow.
+_Size = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
 PointField = Annotated[
     tuple[tuple[_Coordinate, _Steps], ...],
     Field(max_length=MOST_COORDINATES, description="non-zero coordinates as (coordinate, signed steps), sorted"),
@@ -95,7 +96,7 @@ class Prepared(_Document):
     """Result of a prepare task."""
 
     clip_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
-    region_sizes: list[Annotated[list[tuple[Pixels, Pixels]], Field(max_length=MOST_PIXELS)]] = Field(
+    region_sizes: list[Annotated[list[tuple[_Size, _Size]], Field(max_length=MOST_PIXELS)]] = Field(
         max_length=1023,
         description="for each flow, its regions' pixel counts, run-length encoded as (pixels, how many regions)",
     )

@@ -1,14 +1,12 @@
-"""Decides how bounds merge: two reports on one subtree refine each other, siblings combine into their parent.
+"""Decides how bounds merge: two reports on the same points refine each other.
 
-Both are order-free and idempotent, so duplicated, late and reordered results change nothing. Costs are integers;
+That is order-free and idempotent, so duplicated, late and reordered results change nothing. Costs are integers;
 ``upper`` None means that no witness is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
 
 
 @dataclass(frozen=True)
@@ -32,16 +30,5 @@ def least(first: int | None, second: int | None) -> int | None:
 
 
 def refine(first: Bounds, second: Bounds) -> Bounds:
-    """Join two reports on the same subtree: both are true, so the tighter side of each holds."""
+    """Join two reports on the same points: both are true, so the tighter side of each holds."""
     return Bounds(max(first.lower, second.lower), least(first.upper, second.upper))
-
-
-def combine(parts: Iterable[Bounds]) -> Bounds:
-    """Join reports on disjoint subtrees that cover their parent: the players cooperate, so the least counts.
-
-    Raises ValueError when there is no part, for nothing reported is no bound.
-    """
-    joined = list(parts)
-    if not joined:
-        raise ValueError("no part to combine: nothing reported is no bound")
-    return reduce(lambda a, b: Bounds(min(a.lower, b.lower), least(a.upper, b.upper)), joined)

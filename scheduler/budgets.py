@@ -25,10 +25,11 @@ _RUN_SECONDS = func.wall_seconds(Job.ran_seconds, Job.clock_since)
 #: Whether a job may run any longer, in SQL.
 MAY_RUN = or_(Job.budget_wall_seconds.is_(None), Job.budget_wall_seconds > _RUN_SECONDS)
 
-#: The reasons below, in words that nothing else gives.
-_OUT_OF_TIME = re.compile(
-    r"the job has run for \S+ s; it may run for \S+ s|\S+ s of worker time are spent; a clip may cost \S+ s"
-)
+#: Reasons of clips whose budget of time is spent, their job's or their own, by which they are known again: clips that
+#: ended long ago have them, so their words stay.
+_JOB_SPENT = "the job has run for %s s; it may run for %s s"
+_CLIP_SPENT = "%s s of worker time are spent; a clip may cost %s s"
+_OUT_OF_TIME = re.compile("|".join(re.escape(said).replace("%s", r"\S+") for said in (_JOB_SPENT, _CLIP_SPENT)))
 
 
 def out_of_time(reason: str | None) -> bool:
@@ -58,11 +59,11 @@ def end_spent(session: Session) -> None:
     for job, ran in rows:
         wall, clip = job.budget_wall_seconds, job.budget_clip_seconds
         if wall is not None and ran >= wall:
-            reason: ColumnElement[str] = literal(f"the job has run for {ran:,.1f} s; it may run for {_plain(wall)} s")
+            reason: ColumnElement[str] = literal(_JOB_SPENT % (f"{ran:,.1f}", _plain(wall)))
             _leave_open(session, job, true(), reason)
         elif clip is not None:
             spent = func.round(cast(Video.seconds, Numeric), 1)
-            reason = func.format("%s s of worker time are spent; a clip may cost %s s", spent, _plain(clip))
+            reason = func.format(_CLIP_SPENT, spent, _plain(clip))
             _leave_open(session, job, Video.seconds >= clip, reason)
     session.flush()
 

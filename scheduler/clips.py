@@ -8,14 +8,14 @@ from decimal import Decimal
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from common.errors import InputError, IntegrityError
+from common.errors import IntegrityError
 from common.game import ROOT, Point, PointCounter, cost_of_radius, distance, length, whole
 from common.jobspec import JobSpec
 from common.store.tables import Bound, Certificate, Job, RealWitnessRow, Task, Video, WitnessRow
 from common.vocab import TaskKind, TaskState, Verdict, VideoStatus
 from common.wire import MOST_REASON, Moves, Prepared, RealWitness, Witness
 from scheduler.bounds import Bounds, refine
-from scheduler.levels import counter_of, points_needed, settled_below
+from scheduler.levels import counter_of, points_needed, require_radius
 
 LIVE = (TaskState.READY, TaskState.LEASED, TaskState.RETURNED)
 
@@ -60,14 +60,7 @@ def prepared(session: Session, video: Video, spec: JobSpec, result: Prepared) ->
     video.radius_cost = cost_of_radius(spec.norm, spec.tau, spec.radius)
     counter = counter_of(video, spec)
     video.points_total = video.points_needed = Decimal(counter.upto(whole(counter.game), counter.limit))
-    if settled_below(counter, 1) > counter.limit:
-        game = counter.game
-        cheapest = min(game.step_cost(coordinate, 1) for coordinate in range(len(game.sizes)))
-        raise InputError(
-            "radius",
-            f"{spec.radius} px is below the cheapest manipulation ({distance(spec.norm, spec.tau, cheapest):g} px"
-            f" {spec.norm} for one step of {spec.features}); nothing would be explored",
-        )
+    require_radius(counter.game, spec, counter.limit)
     video.status = VideoStatus.PREPARED.value
     video.lipschitz = None if spec.lipschitz in (None, "estimated") else float(spec.lipschitz)
     session.add(Bound(video_id=video.id, lower=0, lower_guarantee=spec.search_guarantee.value))

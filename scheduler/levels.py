@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from common.game import Game, PointCounter, whole
+from common.errors import InputError
+from common.game import Game, PointCounter, distance, whole
 from common.jobspec import JobSpec
 from common.store.tables import Video
 from common.wire import coordinate_sizes
@@ -41,6 +42,17 @@ def _frozen(region_sizes: Sequence[Any]) -> tuple[tuple[tuple[int, int], ...], .
 @lru_cache(maxsize=32)
 def _counter(region_sizes: Any, norm: Any, cap: int | None, radius_cost: int) -> PointCounter:
     return PointCounter(Game(coordinate_sizes(region_sizes), norm, cap), radius_cost)
+
+
+def require_radius(game: Game, spec: JobSpec, limit: int) -> None:
+    """Raise InputError when not even one step is within the radius, whose greatest cost is ``limit``."""
+    cheapest = min(game.step_cost(coordinate, 1) for coordinate in range(len(game.sizes)))
+    if cheapest > limit:
+        raise InputError(
+            "radius",
+            f"{spec.radius} px is below the cheapest manipulation ({distance(spec.norm, spec.tau, cheapest):g} px"
+            f" {spec.norm} for one step of {spec.features}); nothing would be explored",
+        )
 
 
 def settled_below(counter: PointCounter, lower: int) -> int:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, exists, func, text, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from common.errors import SchemaError
+from common.errors import SchemaError, first_line
 from common.program import program_digest
 from common.settings import Settings
 from common.store.tables import Job, Video
@@ -88,7 +88,7 @@ def lead(engine: Engine, app: Celery, settings: Settings, stop: threading.Event)
                     _rounds(engine, app, settings, pace, lock, stop, program)
                     lock.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LEADER_LOCK})
         except (InterfaceError, OperationalError) as error:
-            log.warning("database_unreachable", reason=str(error.orig).strip().splitlines()[0])
+            log.warning("database_unreachable", reason=first_line(error.orig))
         stop.wait(1.0)
 
 

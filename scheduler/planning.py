@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
 from sqlalchemy.orm import Session
 
-from common.errors import FlowcertError
+from common.errors import FlowcertError, first_line
 from common.store.tables import Bound, Job, Task, Video
 from common.vocab import JobStatus, TaskKind, TaskState, VideoStatus
 from scheduler.best_first import plan_best_first
@@ -119,7 +119,7 @@ def _plan_one(session: Session, video: Video, job: Job, **limits: int) -> int:
                 return plan_best_first(session, video, spec, budget=job.budget_points, room=room, workers=workers)
             return plan(session, video, spec, budget=job.budget_points, **limits)
     except (FlowcertError, DatabaseIntegrityError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         log.warning("clip_quarantined", video=video.path, reason=reason)
         session.refresh(video)
         fail(session, video, reason)

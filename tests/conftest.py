@@ -1,19 +1,27 @@
 """Lets tests import each other's helpers as ``tests.<module>``, and gives them real servers with a fresh database."""
 
+import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
 import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+# As a worker has it unless it is told otherwise: on small tensors, threads wait for each other. Read when torch loads.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from common.store.engine import open_engine
 from migrations.schema import upgrade
 from scheduler.embedded import EmbeddedStack, start_stack
+
+if TYPE_CHECKING:
+    from tests.crew import Crew
 
 # Helpers whose assertions should explain themselves as those of tests do.
 pytest.register_assert_rewrite("tests.harness", "tests.crew")
@@ -84,3 +92,14 @@ def broker_url(stack: EmbeddedStack) -> str:
     with redis.Redis(unix_socket_path=path) as client:
         client.flushall()
     return stack.urls.broker_url
+
+
+@pytest.fixture
+def make_crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) -> "Iterator[Callable[..., Crew]]":
+    """Return a function that gives a crew on the test's servers with these settings; it ends with the test."""
+    # Loaded late: most tests have no use for torch.
+    from tests.crew import Crew
+
+    urls = {"database_url": database_url, "broker_url": broker_url}
+    with ExitStack() as crews:
+        yield lambda **settings: crews.enter_context(Crew(engine, urls, tmp_path, **settings))

@@ -15,21 +15,23 @@ from worker.models.cnn import CHANNELS, strided_encoder
 from worker.models.frame_model import FrameLstm
 
 
-def _take(items: int, most: int) -> None:
+def _take(items: int, most: int, said: str | None = None) -> None:
     if items > most:
+        if said is not None:
+            raise RuntimeError(said)
         raise torch.cuda.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {items} GiB.\nAnd more lines.")
 
 
 class SmallWhole(WholeCnnLstm):
-    """``cnn_lstm`` in one piece, with memory for ``most`` clips at once."""
+    """``cnn_lstm`` in one piece, with memory for ``most`` clips at once; ``said`` is what a library says of it."""
 
-    def __init__(self, most: int, **args: Any) -> None:
+    def __init__(self, most: int, said: str | None = None, **args: Any) -> None:
         super().__init__(**args)
-        self._most = most
+        self._most, self._said = most, said
 
     def forward(self, clips: Tensor) -> Tensor:
         """Give the logits ``[B, C]`` of the clips ``[B, T, 3, H, W]``."""
-        _take(len(clips), self._most)
+        _take(len(clips), self._most, self._said)
         return super().forward(clips)
 
 

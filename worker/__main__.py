@@ -12,40 +12,29 @@ import os
 import sys
 from typing import Any
 
-import structlog
 from celery import signals
 from pydantic import SecretStr
 
-from common.broker import check_broker
 from common.celery_app import make_app
-from common.errors import FlowcertError, InputError
 from common.program import program_digest
-from common.settings import Settings, read_settings
+from common.settings import Settings
+from common.start import start
 from common.store.engine import open_worker_engine
-from common.telemetry import configure_logs
 from common.wire import TASK_NAME
 from migrations.schema import require_program
-
-log = structlog.get_logger()
 
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; exit 2 with one line when environment, schema, version or broker are wrong."""
-    # Until the settings say how logs are wanted: that they are wrong has to be said, too.
-    configure_logs(as_json=False, level="INFO")
-    try:
-        settings = read_settings()
-        configure_logs(as_json=settings.log_json, level=settings.log_level)
-        if not settings.database_url or not settings.broker_url:
-            raise InputError("FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", "set both, or use: flowcert worker")
-        engine = open_worker_engine(settings.database_url)
-        require_program(engine)
-        engine.dispose()
-        check_broker(settings.broker_url, lambda text: log.warning("broker", problem=text), must_answer=False)
-    except FlowcertError as error:
-        structlog.get_logger().error("refused_to_start", reason=str(error))
-        return 2
-    return _serve(settings, settings.broker_url)
+    started = start("worker", _check_database)
+    return 2 if started is None else _serve(started.settings, started.broker_url)
+
+
+def _check_database(url: SecretStr) -> None:
+    engine = open_worker_engine(url)
+    require_program(engine)
+    # No connection may be open when the child is forked.
+    engine.dispose()
 
 
 def _serve(settings: Settings, broker_url: SecretStr) -> int:

@@ -17,7 +17,7 @@ import cv2
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from common.errors import DeviceMemoryError, FlowcertError, HostError
+from common.errors import DeviceMemoryError, FlowcertError, HostError, first_line, named_line
 from common.settings import Settings
 from common.store.engine import open_worker_engine
 from common.vocab import StopReason
@@ -27,7 +27,7 @@ from worker.heart import Heart
 from worker.models.lstm_kernel import compile_kernels
 from worker.numerics import configure_numerics, numerics_report, require_full_float32
 from worker.permission import refusal
-from worker.store import WorkerStore, first_line
+from worker.store import WorkerStore
 from worker.work import carry_out
 
 log = structlog.get_logger()
@@ -124,7 +124,7 @@ class Child:
                 self._carry_out(claim)
         except (InterfaceError, OperationalError) as error:
             # Told to stop while the database is away: the lease runs out, and another worker does it again.
-            log.warning("database_away_at_the_end", reason=first_line(error))
+            log.warning("database_away_at_the_end", reason=first_line(error.orig))
             return False
         except MemoryError:
             # Celery would end the whole worker; the lease runs out instead.
@@ -171,8 +171,7 @@ class Child:
             self._store.give_up(claim, f"the worker ran out of memory: {error}".rstrip(": "), final=False)
         except Exception as error:  # Whatever it was, another attempt or another worker may do better.
             log.exception("task_failed", video=claim.video)
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            self._store.give_up(claim, reason, final=False)
+            self._store.give_up(claim, named_line(error), final=False)
 
     def _interrupted(self) -> StopReason | None:
         if self._stopping.is_set():

@@ -153,18 +153,6 @@ def frames_tensor(clip: PreparedClip, dtype: torch.dtype) -> Tensor:
     return torch.tensor(clip.frames).permute(0, 3, 1, 2).to(dtype).contiguous() / 255
 
 
-def point_to_delta(clip: PreparedClip, points: npt.ArrayLike, tau: float, dtype: torch.dtype) -> Tensor:
-    """Spread grid points over the regions: ``delta = tau * a``, in pixels.
-
-    ``points`` are integers ``[B, J]``; the result is ``[B, T-1, 2, H, W]``. The product is formed in float64, so that
-    float32 deltas are the float64 ones rounded once.
-    """
-    moves = np.asarray(points, dtype=np.float64) * tau
-    if moves.ndim != 2 or moves.shape[1] != len(clip.coordinate_sizes):
-        raise ValueError(f"points have shape {moves.shape}, not (B, {len(clip.coordinate_sizes)})")
-    return torch.from_numpy(moves).to(dtype)[:, torch.from_numpy(clip.coordinate_index)]
-
-
 def _file_sha256(path: Path) -> str | None:
     """SHA-256 of a file; None when it cannot be read, which the decoder then words for the user."""
     try:

@@ -7,15 +7,22 @@ a time (docs/soundness.md).
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
 import torch
 
-from common.errors import DeviceMemoryError
+from common.errors import DeviceMemoryError, first_line
 
 log = structlog.get_logger()
+#: How torch's errors begin where not its own allocator is short of memory: it tells libraries' words as they are. Since
+#: its ninth version cuDNN has the longer word.
+_NO_MEMORY = re.compile(
+    r"CUDA error: (out of memory|CUBLAS_STATUS_ALLOC_FAILED)\b"
+    r"|cuDNN error: CUDNN_STATUS_(ALLOC|INTERNAL_ERROR_DEVICE_ALLOCATION)_FAILED\b"
+)
 Part = TypeVar("Part")
 
 
@@ -45,7 +52,9 @@ class Halving:
             here = slice(done, min(done + self.size, count))
             try:
                 part = work(here)
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not lacks_memory(error):
+                    raise
                 reason = first_line(error)
             else:
                 parts.append(part)
@@ -73,6 +82,6 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def first_line(error: Exception) -> str:
-    """What an error says first, never empty."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def lacks_memory(error: RuntimeError) -> bool:
+    """Whether an error says that the device has no memory: torch's, CUDA's, or a library's that takes its own."""
+    return isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY.match(str(error)) is not None

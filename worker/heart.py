@@ -10,8 +10,9 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
+from common.errors import first_line
 from common.wire import BeatReply, Claim, WorkerInfo
-from worker.store import WorkerStore, first_line
+from worker.store import WorkerStore
 
 log = structlog.get_logger()
 
@@ -77,7 +78,7 @@ class Heart:
                 self._info(), None if claim is None else claim.task, None if claim is None else claim.attempt
             )
         except DBAPIError as error:
-            log.warning("beat_missed", reason=first_line(error))
+            log.warning("beat_missed", reason=first_line(error.orig))
             if time.monotonic() - self._last_beat > self._lease_seconds:
                 self.wanted = False
             return

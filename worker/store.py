@@ -10,10 +10,10 @@ from typing import Any
 import structlog
 from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
-from common.errors import IntegrityError
+from common.errors import IntegrityError, first_line
 from common.wire import MOST_REASON, MOST_RESULT_BYTES, BeatReply, Claim, Outcome, WorkerInfo
 
 log = structlog.get_logger()
@@ -62,8 +62,7 @@ class WorkerStore:
         try:
             return self._end(claim, payload=payload, seconds=seconds)
         except DatabaseIntegrityError as error:
-            reason = str(error.orig).splitlines()[0]
-            raise IntegrityError(f"the database refuses the result: {reason}") from error
+            raise IntegrityError(f"the database refuses the result: {first_line(error.orig)}") from error
 
     def give_up(self, claim: Claim, error: str, *, final: bool) -> str:
         """End an attempt with an error: for good when ``final``, to be tried again otherwise."""
@@ -91,11 +90,6 @@ class WorkerStore:
             except (InterfaceError, OperationalError) as error:
                 if self._stopping():
                     raise
-                log.warning("database_away", reason=first_line(error))
+                log.warning("database_away", reason=first_line(error.orig))
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def first_line(error: DBAPIError) -> str:
-    """What the database or its driver said."""
-    return (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import assert_never
 
 import numpy as np
-import torch
 
-from common.errors import ClipError, DeviceMemoryError, InputError
+from common.errors import ClipError, DeviceMemoryError, InputError, first_line
 from common.game import ROOT
 from common.vocab import StopReason, TaskKind
 from common.wire import Attacked, Bounded, Claim, Estimated, Explored, Outcome, Prepared, SafePoint, run_lengths
@@ -18,7 +17,7 @@ from worker.bench import Workbench
 from worker.best_first import Heuristic, explore_best_first
 from worker.certify import certified_radius
 from worker.explore import Exploration, Task, explore
-from worker.halving import first_line
+from worker.halving import lacks_memory
 from worker.lipschitz import CONFIDENCE, estimate_lipschitz
 from worker.plain import margins
 from worker.real_margins import RealMargins
@@ -45,7 +44,9 @@ def carry_out(bench: Workbench, claim: Claim, incumbent: Incumbent, interrupted:
     """
     try:
         return _carry_out(bench, claim, incumbent, interrupted)
-    except (torch.OutOfMemoryError, DeviceMemoryError) as error:
+    except (RuntimeError, DeviceMemoryError) as error:
+        if isinstance(error, RuntimeError) and not lacks_memory(error):
+            raise
         reason = first_line(error)
     # Outside the except block, whose traceback would keep the task's tensors alive.
     bench.clear()

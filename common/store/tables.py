@@ -418,7 +418,11 @@ class WorkTotal(Base):
 
 
 class WorkMinute(Base):
-    """What was done of one job in one minute; the merge adds to it in its own transaction."""
+    """What was done of one job in one minute; the merge adds to it in its own transaction.
+
+    A row has at least one merged result, whose row, like its task's and its attempts', is kept as evidence: there are
+    never more of these than of those, and they need no end of their own.
+    """
 
     __tablename__ = "work_minutes"
     __table_args__ = (Index("ix_work_minutes_minute", "minute"), CheckConstraint(_COUNTED, name="counted"))

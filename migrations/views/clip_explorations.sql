@@ -2,7 +2,7 @@
 CREATE VIEW clip_explorations AS
 SELECT
     v.job_id,
-    t.id AS task_id,
+    t.id AS task,
     v.id AS video_id,
     v.path AS video,
     v.label,
@@ -31,7 +31,7 @@ COMMENT ON VIEW clip_explorations IS
     'One row an explore task whose result was merged: which points it says are not adversarial, those of its '
     'subtree up to position with floor <= cost < reached. Ask it for a clip: a job has as many as tasks.';
 COMMENT ON COLUMN clip_explorations.job_id IS 'number of the job';
-COMMENT ON COLUMN clip_explorations.task_id IS 'number of the task';
+COMMENT ON COLUMN clip_explorations.task IS 'number of the task';
 COMMENT ON COLUMN clip_explorations.video_id IS 'number of the clip';
 COMMENT ON COLUMN clip_explorations.video IS 'path of the clip''s video file';
 COMMENT ON COLUMN clip_explorations.label IS 'class that the clip should have';

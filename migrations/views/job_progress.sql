@@ -5,7 +5,8 @@ WITH clips AS (
         v.job_id,
         count(*) AS clips,
         count(v.finished_at) AS clips_finished,
-        count(*) FILTER (WHERE v.prepared_at IS NOT NULL) AS clips_prepared,
+        count(v.prepared_at) AS clips_prepared,
+        count(*) FILTER (WHERE v.prepared_at IS NULL AND v.finished_at IS NULL) AS clips_waiting,
         count(*) FILTER (WHERE v.status NOT IN ('pending', 'prepared')) AS clips_bounded,
         count(*) FILTER (WHERE v.verdict = 'solved') AS solved,
         count(*) FILTER (WHERE v.verdict = 'robust') AS robust,
@@ -13,7 +14,8 @@ WITH clips AS (
         count(*) FILTER (WHERE v.verdict = 'failed') AS failed,
         count(*) FILTER (WHERE v.verdict = 'open') AS open,
         sum(v.points_explored) AS points_explored,
-        sum(CASE WHEN v.finished_at IS NOT NULL THEN v.points_explored
+        -- Of a clip that is not prepared no points are known: the lesser of NULL and its budget would be its budget.
+        sum(CASE WHEN v.finished_at IS NOT NULL OR v.points_needed IS NULL THEN v.points_explored
                  ELSE greatest(v.points_explored, least(v.points_needed, j.budget_points)) END) AS points_needed,
         sum(v.points_total) AS points_total,
         sum(v.seconds) AS worker_seconds,
@@ -74,9 +76,8 @@ SELECT
     CASE WHEN j.status = 'running'
         THEN least(
             coalesce((c.clips - c.clips_bounded) * b.seconds_per_clip / w.workers, 0)
-                + CASE WHEN c.points_needed > c.points_explored
-                    THEN ((c.points_needed - c.points_explored) / nullif(r.points_per_second, 0))::double precision
-                    ELSE 0 END,
+                + CASE WHEN e.points_left = 0 THEN 0
+                    ELSE (e.points_left / nullif(r.points_per_second, 0))::double precision END,
             c.clip_seconds_left / w.workers,
             CASE WHEN j.budget_wall_seconds IS NOT NULL
                 THEN greatest(j.budget_wall_seconds - wall_seconds(j.ran_seconds, j.clock_since), 0) END)
@@ -87,7 +88,12 @@ FROM jobs j
     LEFT JOIN clips c ON c.job_id = j.id
     LEFT JOIN before b ON b.job_id = j.id
     CROSS JOIN crew w
-    LEFT JOIN recent r ON r.job_id = j.id;
+    LEFT JOIN recent r ON r.job_id = j.id
+    CROSS JOIN LATERAL (
+        -- A clip that waits to be prepared is taken for as large as those that are, on average; NULL: none is.
+        SELECT c.points_needed - c.points_explored + CASE c.clips_waiting WHEN 0 THEN 0
+            ELSE c.clips_waiting * c.points_needed / nullif(c.clips_prepared, 0) END AS points_left
+    ) e;
 
 COMMENT ON VIEW job_progress IS 'One row a job: how far it is.';
 COMMENT ON COLUMN job_progress.job_id IS 'number of the job';
@@ -123,6 +129,7 @@ COMMENT ON COLUMN job_progress.points_per_second IS
     'grid points explored a second, in this minute and the one before; NULL: none';
 COMMENT ON COLUMN job_progress.eta_seconds IS
     'seconds until it is done: what is left at that rate and at what the tasks before exploration have cost so '
-    'far, and no longer than its budgets of time; NULL: unknown, or not running';
+    'far, clips that are not prepared yet taken for average ones, and no longer than its budgets of time; NULL: '
+    'unknown, or not running';
 COMMENT ON COLUMN job_progress.created_at IS 'when it was submitted';
 COMMENT ON COLUMN job_progress.finished_at IS 'when it was done or cancelled; NULL: it is not';

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Group
 
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.formats import AsFormat, Out, chosen, deliver
 from scheduler.cli.options import AsJson
 from scheduler.cli.output import note
@@ -36,7 +36,7 @@ def compare(
     compared. CSV and Parquet have a row a clip, JSON all of it.
     """
     wanted = chosen(shape, out, as_json=as_json)
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         read = read_comparison(servers.engine, find_job(servers.engine, job_a), find_job(servers.engine, job_b))
     if plot is not None:
         plot_comparison(read, plot)

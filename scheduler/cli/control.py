@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.options import Job
 from scheduler.cli.output import note
 from scheduler.cli.servers import open_servers
@@ -28,7 +28,7 @@ Number = Annotated[
 
 def cancel(job: Job = LATEST) -> None:
     """Stop a job that is running or paused; what is proved stays, and submitting it again goes on from there."""
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         job_id = find_job(servers.engine, job)
         clips = cancel_job(servers.engine, job_id)
     note(f"job {job_id} is cancelled; {clips} clips were not finished")
@@ -36,7 +36,7 @@ def cancel(job: Job = LATEST) -> None:
 
 def pause(job: Job = LATEST) -> None:
     """Hold a running job: its workers hand in what they have within seconds, and turn to other jobs."""
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         job_id = find_job(servers.engine, job)
         tasks = pause_job(servers.engine, job_id)
     note(f"job {job_id} is paused, {tasks} tasks are being handed in; flowcert resume {job_id} goes on")
@@ -44,7 +44,7 @@ def pause(job: Job = LATEST) -> None:
 
 def resume(job: Job = LATEST) -> None:
     """Let a paused job go on."""
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         job_id = find_job(servers.engine, job)
         clips = resume_job(servers.engine, job_id)
     note(f"job {job_id} goes on; {clips} clips are not finished")
@@ -52,7 +52,7 @@ def resume(job: Job = LATEST) -> None:
 
 def priority(job: Which, number: Number) -> None:
     """Give a job another priority: workers take tasks of a job only when none of a higher priority has any."""
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         job_id = find_job(servers.engine, job)
         before = prioritise(servers.engine, job_id, number)
     note(f"job {job_id} has priority {number}; it had {before}")

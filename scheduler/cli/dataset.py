@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common.errors import InputError
-from common.settings import Settings
-from scheduler.cli.options import AsJson, Limit, Only, PerClass, Root, Split, Splits, folder
-from scheduler.cli.output import note, notes_console, results_console
+from common.settings import read_settings
+from scheduler.cli.options import AsJson, Limit, Only, PerClass, Root, Split, Splits
+from scheduler.cli.orders import folder
+from scheduler.cli.output import note, results_console
+from scheduler.cli.steps import shown_steps
 from scheduler.intake import Selection, select
-from scheduler.intake.check import Need, read_files
+from scheduler.intake.check import Need, Reading, read_files
 from scheduler.intake.config import read_every, read_split
 from scheduler.intake.findings import count_classes, count_lists, find_faults
 from scheduler.intake.selection import folder_of
@@ -27,8 +25,6 @@ from scheduler.report.datasets import Checked, checked_json, checked_tables
 _FAULTY = 1
 #: Frames of a clip that jobs take unless they say otherwise.
 FRAMES = 16
-#: Pause between two lines where there is no terminal to draw on, in seconds.
-_LOG_PAUSE = 5.0
 
 Dataset = Annotated[
     Path,
@@ -73,9 +69,7 @@ def check(
         note(f"{wanted.split}: {len(found.skipped):,} of its clips are skipped; {why} ({dataset})")
     base = folder_of(dataset, wanted.root)
     lists = [] if base is None else count_lists(found.clips, base, wanted.split, wanted.splits)
-    readable = [clip.path for clip in found.clips if clip.problem is None]
-    with _progress(len(readable)) as tell:
-        readings = read_files(readable, need, Settings().max_clip_bytes, tell)
+    readings = _read([clip.path for clip in found.clips if clip.problem is None], need)
     findings = find_faults(found.clips, readings, need)
     checked = Checked(
         dataset=str(dataset), split=wanted.split, need=need, clips=len(found.clips), skipped=len(found.skipped),
@@ -93,6 +87,19 @@ def _split(given: str) -> str:
         raise InputError("--split", error.problem) from error
 
 
+def _read(paths: list[str], need: Need) -> dict[str, Reading]:
+    """Read clips, and show how many are read."""
+    most_bytes, done = read_settings().max_clip_bytes, 0
+    with shown_steps() as shown:
+
+        def tell(more: int) -> None:
+            nonlocal done
+            done += more
+            shown.step("clips read", done, len(paths))
+
+        return read_files(paths, need, most_bytes, tell)
+
+
 def _print(checked: Checked, *, as_json: bool) -> None:
     if as_json:
         typer.echo(checked_json(checked))
@@ -103,25 +110,3 @@ def _print(checked: Checked, *, as_json: bool) -> None:
     note(f"{checked.clips:,} clips checked: " + (f"{faulty:,} are faulty" if faulty else "none is faulty"))
     if leaks:
         note(f"{leaks} lists share groups with the other list of their number: what one trains on, the other tests")
-
-
-@contextmanager
-def _progress(clips: int) -> Iterator[Callable[[int], None]]:
-    """Show how many of the clips are read: a bar on a terminal, a line now and then in a log."""
-    console = notes_console()
-    if console.is_terminal:
-        columns = (TextColumn("reading clips"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("", total=clips)
-            yield lambda more: bar.advance(task, more)
-        return
-    done, said = 0, time.monotonic()
-
-    def tell(more: int) -> None:
-        nonlocal done, said
-        done += more
-        if time.monotonic() - said >= _LOG_PAUSE:
-            note(f"{done:,} of {clips:,} clips read")
-            said = time.monotonic()
-
-    yield tell

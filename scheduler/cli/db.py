@@ -11,7 +11,7 @@ import typer
 from psycopg2.extensions import encrypt_password
 
 from common.errors import InputError
-from common.settings import Settings
+from common.settings import read_settings
 from common.store.engine import WORKER_ROLE
 from migrations.schema import upgrade as upgrade_schema
 from scheduler.cli.output import note
@@ -30,14 +30,14 @@ _ROLES = {Role.WORKER: WORKER_ROLE, Role.DASHBOARD: "flowcert_dashboard"}
 
 def upgrade() -> None:
     """Bring the database to the schema of this program; embedded ones are upgraded unasked."""
-    with open_servers(Settings(), at_head=False) as servers:
+    with open_servers(read_settings(), at_head=False) as servers:
         upgrade_schema(servers.engine)
     note("the database is at head")
 
 
 def check() -> None:
     """Succeed when database and broker can be reached and are fit for use: a health check."""
-    with open_servers(Settings()):
+    with open_servers(read_settings()):
         note("the database is at head, and the broker keeps its messages")
 
 
@@ -49,7 +49,7 @@ def login(
     password = sys.stdin.readline().strip()
     if not password:
         raise InputError("standard input", "has no password; say: printf '%s\\n' \"$PASSWORD\" | flowcert db login ...")
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         give_login(servers.engine, name, _ROLES[role], password)
     note(f"{name} may log in and act as {_ROLES[role]}")
 

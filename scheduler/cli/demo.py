@@ -17,11 +17,12 @@ from typing import Annotated, Any
 import typer
 
 from common.errors import InputError
-from common.settings import Settings
+from common.settings import Settings, read_settings
 from scheduler.cli.local import work
-from scheduler.cli.options import hand_in, take_request
+from scheduler.cli.orders import hand_in, take_request
 from scheduler.cli.output import note
 from scheduler.cli.servers import open_servers
+from scheduler.programs import last_words
 
 #: What the demo certifies its clips against. One move of a whole 32x32 frame costs √1024 = 32 px in L2, so the
 #: radius allows five single steps (√5·32 = 71.6 px), or one of two and one more: 84,141 grid points a clip.
@@ -43,8 +44,8 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Start a new job instead of
 
 def demo(clips: Clips = CLIPS, fresh: Fresh = False) -> None:
     """Render clips, certify them with two workers, and print their bounds."""
-    settings = Settings()
-    home = settings.data_dir.expanduser().absolute() / "demo"
+    settings = read_settings()
+    home = settings.data_dir / "demo"
     per_class = math.ceil(clips / CLASSES)
     dataset = _dataset(home, fresh=fresh)
     _render(dataset, per_class)
@@ -81,7 +82,7 @@ def next_steps(settings: Settings, job: int, environment: Mapping[str, str]) -> 
 
 def _from_here(path: Path) -> str:
     """A path as it is shortest: from the current folder where it lies below it, in full elsewhere."""
-    whole = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - links stay: .venv/bin/python is one.
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 - links stay: .venv/bin/python is one.
     here = Path.cwd()
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 
@@ -104,8 +105,8 @@ def _render(dataset: Path, per_class: int) -> None:
     command = ["-P", "-m", "worker.demo.render", str(unfinished), "--per-class", str(per_class), "--seed", str(SEED)]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        raise InputError(str(unfinished), f"the demo's clips could not be rendered: {said[-1]}")
+        said = last_words(done.stderr, done.returncode)
+        raise InputError(str(unfinished), f"the demo's clips could not be rendered: {said}")
     for clip in sorted(unfinished.rglob("*.avi")):
         target = dataset / clip.relative_to(unfinished)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ import signal
 import sys
 
 import typer
-from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from common.errors import FlowcertError
@@ -91,9 +90,6 @@ def main() -> int:
         return _refuse(str(error))
     except typer.TyperException as error:
         return _refuse(_usage_problem(error))
-    except ValidationError as error:
-        detail = error.errors()[0]
-        return _refuse(f"FLOWCERT_{'_'.join(map(str, detail['loc'])).upper()}: {detail['msg']}")
     except DBAPIError as error:
         return _refuse(f"database: {str(error.orig).strip()}")
     except BrokenPipeError:

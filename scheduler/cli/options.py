@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-from common.confine import outside
-from common.errors import InputError
-from common.jobspec import JobSpec
-from common.settings import Settings
-from scheduler.cli.output import note
-from scheduler.cli.servers import Servers, external_urls
-from scheduler.intake import (
-    FoundClip,
-    JobRequest,
-    Selection,
-    Terms,
-    build_spec,
-    read_request,
-    select,
-    submit,
-    usable,
-)
 
 Dataset = Annotated[
     str | None,
@@ -128,104 +111,27 @@ Job = Annotated[str, typer.Argument(metavar="[JOB]", help="Number of the job, or
 AsJson = Annotated[bool, typer.Option("--json", help='Print strict JSON; infinite is "inf", unknown is null.')]
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Worker processes [2, or 1 on a single core].")]
 
-
-@dataclass(frozen=True)
-class Order:
-    """What is handed in as a job."""
-
-    spec: JobSpec
-    clips: list[FoundClip]
-    budget: int  #: points a clip may cost
-    terms: Terms
-
-
-def take_request(parameters: dict[str, Any], settings: Settings, *, here: bool = True) -> Order:
-    """Turn a command's parameters into a checked specification, its clips, budgets and priority; starts no server.
-
-    ``here`` says that this command's own workers do the job, which may import the model that is typed.
-    Raises InputError, one line naming the option, file or field that is wrong.
-    """
-    elsewhere = external_urls(settings) is not None and not here
-    names = {"only": "class"}
-    options = {names.get(key, key): value for key, value in parameters.items() if value not in (None, [])}
-    file = options.pop("config", None)
-    options.pop("workers", None)
-    request = read_request(options, file)
-    if elsewhere:
-        _check_factory(request, settings)
-    clips = _clips(request)
-    _check_roots(request, clips, settings)
-    spec = build_spec(request)
-    config = request.config
-    terms = Terms(config.priority, config.clip_seconds, config.wall_time)
-    return Order(spec, usable(clips, spec.model.classes), config.budget, terms)
+#: Options of a job by the names of their parameters, which configuration files have as keys.
+_JOB: dict[str, Any] = {
+    "dataset": Dataset, "config": Config, "root": Root, "label": Label, "only": Only, "split": Split, "splits": Splits,
+    "per_class": PerClass, "limit": Limit, "model": Model, "weights": Weights, "model_args": ModelArgs,
+    "classes": Classes, "frames": Frames, "stride": Stride, "every": Every, "size": Size, "flow": Flow,
+    "flow_args": FlowArgs, "features": Features, "norm": Norm, "tau": Tau, "radius": Radius, "cap": Cap,
+    "continuous": Continuous, "lipschitz": Lipschitz, "heuristic": Heuristic, "gradients": Gradients, "budget": Budget,
+    "clip_seconds": ClipSeconds, "wall_time": WallTime, "priority": Priority,
+}  # fmt: skip
 
 
-def _check_factory(request: JobRequest, settings: Settings) -> None:
-    """Refuse a factory that workers elsewhere, which are set up like this command, would not import."""
-    model = request.config.model
-    if ":" in model and not settings.allows_factory(model):
-        problem = f"{model} is not in FLOWCERT_MODEL_FACTORIES, here and at the workers, which import nothing else"
-        raise InputError(request.at("model"), problem)
+def of_a_job(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a job before its own; it is called with a dictionary of the former first."""
 
+    def command(**given: Any) -> None:
+        function({name: given.pop(name) for name in _JOB}, **given)
 
-def _check_roots(request: JobRequest, clips: list[FoundClip], settings: Settings) -> None:
-    """Refuse files that workers would not read; those that are missing are looked at by where they would be."""
-    weights = Path(request.config.weights).expanduser().absolute()
-    problem = outside(weights, settings.data_roots)
-    if problem is not None:
-        raise InputError(request.at("weights"), f"{weights}: {problem}")
-    for clip in clips:
-        problem = outside(Path(clip.path), settings.data_roots)
-        if problem is not None:
-            raise InputError(clip.path, problem)
-
-
-def _clips(request: JobRequest) -> list[FoundClip]:
-    config = request.config
-    if config.splits is not None and config.split is None:
-        raise InputError(request.at("splits"), "says where a list is looked up; name the list with --split")
-    wanted = Selection(
-        root=folder(config.root), label=config.label, split=config.split, splits=folder(config.splits),
-        only=config.only, per_class=config.per_class, limit=config.limit, missing=False,
-    )  # fmt: skip
-    dataset = Path(config.dataset).expanduser().resolve()
-    try:
-        found = select(dataset, wanted)
-    except InputError as error:
-        # An option that stands in a file is named there; a list or a line that is wrong is named as it is.
-        if error.where.startswith("--"):
-            raise request.located(error) from error
-        raise
-    say_skipped(dataset, config.split, len(found.skipped))
-    return found.clips
-
-
-def folder(given: str | None) -> Path | None:
-    """A folder as the user wrote it."""
-    return None if given is None else Path(given).expanduser().resolve()
-
-
-def say_skipped(dataset: Path, split: str | None, skipped: int) -> None:
-    """Say how many clips of an official list the dataset does not have: it may be a part of UCF101."""
-    if skipped:
-        note(f"{split}: {skipped:,} of its clips are not in {dataset} and are skipped")
-
-
-def hand_in(servers: Servers, order: Order) -> int:
-    """Submit, and say what that changed; returns the job's id."""
-    done = submit(servers.engine, order.spec, order.clips, order.budget, order.terms)
-    said = [f"job {done.job_id}: {'new' if done.created else 'resumed'}, {done.added} clips added"]
-    for count, what in ((done.resumed, "go on"), (done.retried, "tried again"), (done.reopened, "reopened")):
-        if count:
-            said.append(f"{count} {what}")
-    note(", ".join(said))
-    for clip in order.clips:
-        if clip.problem is not None:
-            note(f"not certified: {clip.path}: {clip.problem}")
-    if done.kept_failed:
-        note(
-            f"{done.kept_failed} clips failed earlier and are not tried again; flowcert results says why,"
-            " flowcert rerun tries those again that can be"
-        )
-    return done.job_id
+    shared = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in _JOB.items()]
+    _, *own = signature(function, eval_str=True).parameters.values()
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    parameters = [*shared, *(each.replace(kind=Parameter.KEYWORD_ONLY) for each in own)]
+    command.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {}
+    return command

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from common.vocab import JobStatus
 from scheduler.cli.output import note, notes_console
 from scheduler.cli.servers import Servers
+from scheduler.cli.steps import LOG_PAUSE
 from scheduler.report.live import Watcher
 from scheduler.report.live_picture import clip_lines, picture
 from scheduler.report.progress_words import bounded, clips_finished, pace, points
@@ -21,8 +22,6 @@ from scheduler.report.rows import Row, job_progress
 _PAUSE = 0.5
 #: A look may take this part of the time, so that a large job's database is not kept busy by who watches it.
 _SHARE = 0.2
-#: Pause between two lines where there is no terminal to draw on, in seconds.
-_LOG_PAUSE = 5.0
 
 
 def follow(servers: Servers, job_id: int, tend: Callable[[], None] | None = None) -> Row:
@@ -73,7 +72,7 @@ class _Log:
     def __call__(self, row: Row) -> Row:
         held = "" if row["status"] == JobStatus.RUNNING else f"{row['status']}, "
         line = f"job {row['job_id']}: {held}{clips_finished(row)}, {bounded(row)}, {points(row)}"
-        due = time.monotonic() - self._at >= _LOG_PAUSE or row["status"] != self._status
+        due = time.monotonic() - self._at >= LOG_PAUSE or row["status"] != self._status
         if line != self._line and due:
             note(line + pace(row))
             self._line, self._status, self._at = line, row["status"], time.monotonic()

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.options import AsJson, Job
 from scheduler.cli.output import listing, note
-from scheduler.cli.programs import answers
 from scheduler.cli.servers import open_servers
+from scheduler.programs import answers
 from scheduler.report.rows import LATEST, Row, certificate_rows, exploration_rows, find_job, replayed_witness_rows
 from scheduler.report.tables import replay_table
 
@@ -32,7 +32,7 @@ def replay(
     Every witness is executed, every certified radius is certified, and of some explored subtrees, drawn at random, some
     points are evaluated in float64.
     """
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         job_id, environment = find_job(servers.engine, job), servers.environment()
         witnesses, refused = replayed_witness_rows(servers.engine, job_id)
         rows = [
@@ -71,7 +71,7 @@ def _of_certificate(row: Row) -> Pair:
 def _of_exploration(row: Row, points: int, seed: int) -> Pair:
     ask = {key: row[key] for key in ("prefix", "first", "last", "floor", "reached", "position")}
     ask |= {"limit": row["radius_cost"], "most": points, "seed": seed}
-    return _pair(row, "exploration", row["task_id"], row["distance"], None, ask)
+    return _pair(row, "exploration", row["task"], row["distance"], None, ask)
 
 
 def _pair(row: Row, kind: str, number: int, pixels: float, margin: float | None, ask: Row) -> Pair:

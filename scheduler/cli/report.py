@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.output import note
-from scheduler.cli.programs import answers
 from scheduler.cli.servers import open_servers
 from scheduler.cli.steps import shown_steps
+from scheduler.programs import answers
 from scheduler.report.pages.folder import is_file, report_folder
 from scheduler.report.rows import (
     Row,
@@ -46,7 +46,7 @@ def report(job: Job, out: Out) -> None:
     from scheduler.report.pages.render import write_report
 
     with ExitStack() as opened:
-        servers = opened.enter_context(open_servers(Settings()))
+        servers = opened.enter_context(open_servers(read_settings()))
         engine = servers.engine
         job_id = find_job(engine, job)
         folder = opened.enter_context(report_folder(out))

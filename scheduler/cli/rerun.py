@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from common.errors import InputError
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.options import Job
 from scheduler.cli.output import note
 from scheduler.cli.servers import open_servers
@@ -37,7 +37,7 @@ def rerun(job: Job = LATEST, failed: Failed = False, missing: Missing = False, e
     ]
     if len(chosen) != 1:
         raise InputError("flowcert rerun", "give exactly one of --failed, --missing and --all")
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         old = find_job(servers.engine, job)
         done = chosen[0](servers.engine, old)
     new = f", a new one with what job {old} asks for" if done.job_id != old else ""

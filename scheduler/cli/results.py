@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Group
 
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.formats import AsFormat, Out, chosen, deliver
 from scheduler.cli.options import AsJson, Job
 from scheduler.cli.output import note
@@ -33,7 +33,7 @@ def results(
     for the finite game, vnncomp_real for all real changes.
     """
     wanted = chosen(shape, out, as_json=as_json)
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         job_id = find_job(servers.engine, job)
         witnesses = witness_rows(servers.engine, job_id)
         rows = with_answers(with_strategies(clip_rows(servers.engine, job_id), witnesses))

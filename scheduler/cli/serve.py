@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from common.errors import InputError
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.output import note
 from scheduler.cli.servers import Servers, open_servers
 from scheduler.gpus import choose_gpus
@@ -47,7 +47,7 @@ def scheduler() -> None:
 
 
 def _serve(arguments: Sequence[str]) -> None:
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         if servers.embedded:
             # The servers end with the process that started them, so this one has to stay.
             process = launch(arguments, servers.environment(), None)
@@ -61,7 +61,7 @@ def _serve(arguments: Sequence[str]) -> None:
 
 def _serve_several(workers: Mapping[str, Mapping[str, str]]) -> None:
     """Keep workers alive, each with its own part of the environment, until this process is told to stop."""
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         family = Family(servers.environment(), None, note)
         try:
             for name, pinned in workers.items():

@@ -37,7 +37,7 @@ class Servers:
     @property
     def log_dir(self) -> Path:
         """Folder of the logs of processes started here."""
-        return self.settings.data_dir.expanduser().absolute() / "logs"
+        return self.settings.data_dir / "logs"
 
     def environment(self, *typed: str) -> Mapping[str, str]:
         """Environment of a process on these servers; ``typed`` are models that the user has just asked for."""
@@ -45,7 +45,7 @@ class Servers:
             **os.environ,
             "FLOWCERT_DATABASE_URL": self.database_url,
             "FLOWCERT_BROKER_URL": self.broker_url,
-            "FLOWCERT_DATA_DIR": str(self.settings.data_dir.expanduser().absolute()),
+            "FLOWCERT_DATA_DIR": str(self.settings.data_dir),
             "FLOWCERT_MODEL_FACTORIES": ",".join(self.model_factories(*typed)),
         }
 

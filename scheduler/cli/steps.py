@@ -59,7 +59,7 @@ class StepLog:
             return
         rate = (done - self._before) / max(now - self._start, 1e-9)
         left = f", about {(total - done) / rate:.0f} s left" if done < total else ""
-        note(f"{done} of {total} {text}{left}")
+        note(f"{done:,} of {total:,} {text}{left}")
         self._step_at = now
 
 

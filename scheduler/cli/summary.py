@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Group
 
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.options import AsJson, Job
 from scheduler.cli.output import note, results_console
 from scheduler.cli.servers import open_servers
@@ -28,7 +28,7 @@ def summary(job: Job = LATEST, as_json: AsJson = False, csv: Csv = None) -> None
     A certified share is the share of all evaluated clips, misclassified ones included, whose lower bound reaches a
     displacement of so many pixels per flow entry, under one guarantee. Failed clips are counted apart.
     """
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         read = read_summary(servers.engine, find_job(servers.engine, job))
     if csv is not None:
         write_csv(summary_rows(read), csv)

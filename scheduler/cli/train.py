@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from common.errors import InputError
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli import options
+from scheduler.cli.orders import folder, say_skipped
 from scheduler.cli.output import note
 from scheduler.cli.training import run_training
 from scheduler.intake import Selection, select
@@ -117,9 +118,9 @@ def train(
     Interrupted, the same command goes on after the last epoch that was kept. Beside the weights are written a
     checkpoint and the metrics of each epoch (.csv). The same command trains the same weights, unless --minutes ends it.
     """
-    settings = Settings()
+    settings = read_settings()
     source = Path(dataset).expanduser().resolve()
-    wanted = Selection(root=options.folder(root), split=split, splits=options.folder(splits), missing=False)
+    wanted = Selection(root=folder(root), split=split, splits=folder(splits), missing=False)
     found = select(source, wanted)
     present = tuple(sorted({clip.label for clip in found.clips if clip.problem is None}))
     names = present if classes is None else read_classes(classes)
@@ -133,7 +134,7 @@ def train(
             "batch": batch, "seed": seed, "augment": augment, "freeze_encoder": freeze_encoder,
             "encoder_weights": encoder_weights,
             "validation_share": validation_share, "validation_groups": _numbers(validation_groups),
-            "out": str(out.expanduser().absolute()), "cache": str(settings.data_dir.expanduser() / "training"),
+            "out": str(out.expanduser().absolute()), "cache": str(settings.data_dir / "training"),
             "max_bytes": settings.max_clip_bytes, "threads": settings.threads,
         }
     )  # fmt: skip
@@ -141,7 +142,7 @@ def train(
 
 def _clips(dataset: Path, split: str | None, found: Selected, classes: tuple[str, ...]) -> list[dict[str, str]]:
     """The clips of these classes that can be used; how many of them are not there, or cannot be used, is said."""
-    options.say_skipped(dataset, split, sum(class_folder(name) in classes for name in found.skipped))
+    say_skipped(dataset, split, sum(class_folder(name) in classes for name in found.skipped))
     asked = [clip for clip in found.clips if clip.label in classes]
     refused = [clip for clip in asked if clip.problem is not None]
     if refused:

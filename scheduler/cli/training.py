@@ -17,6 +17,7 @@ from rich.text import Text
 from common.errors import InputError, ServerError
 from scheduler.cli.output import note, notes_console, results_console
 from scheduler.cli.steps import LOG_PAUSE, StepBars, StepLog
+from scheduler.programs import last_words
 
 #: How long a training may take to end when it is told to, in seconds.
 _PATIENCE = 20.0
@@ -124,8 +125,7 @@ def _events(document: Mapping[str, Any]) -> Generator[Event]:
             _end(process)
         if status:
             said.seek(0)
-            lines = [line.strip() for line in said if line.strip()] or [f"status {status}"]
-            raise ServerError(f"the training ended early: {lines[-1]}")
+            raise ServerError(f"the training ended early: {last_words(said.read(), status)}")
 
 
 def _hand_over(pipe: IO[str] | None, text: str) -> None:

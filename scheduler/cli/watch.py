@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.settings import Settings
+from common.settings import read_settings
 from scheduler.cli.options import Job
 from scheduler.cli.output import note
 from scheduler.cli.progress import follow
@@ -16,7 +16,7 @@ def watch(job: Job = LATEST) -> None:
     On a terminal: its workers, and the bounds of the clips that are worked on or moved last, closing on an axis that
     all of them share. Elsewhere a line when something changed. Ctrl-C ends the showing only.
     """
-    with open_servers(Settings()) as servers:
+    with open_servers(read_settings()) as servers:
         job_id = find_job(servers.engine, job)
         try:
             row = follow(servers, job_id)

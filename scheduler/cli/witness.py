@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from common.errors import InputError
-from common.settings import Settings
+from common.errors import InputError, ServerError
+from common.settings import read_settings
 from scheduler.cli.output import note
 from scheduler.cli.servers import open_servers
+from scheduler.intake.official import short_name
+from scheduler.programs import answer
 from scheduler.report.rows import Row, clip_rows, find_job, shown_witness_rows
-from scheduler.report.tables import at_most, short_name
+from scheduler.report.tables import at_most
 
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Number of the job, or latest.")]
 Video = Annotated[str, typer.Argument(metavar="VIDEO", help="Path of the clip, or <Class>/<clip> as results shows it.")]
@@ -29,8 +28,7 @@ def witness(job: Job, video: Video, out: Out) -> None:
     Where none was found on the grid, it is the shortest real change that was found. The clip is built anew from the raw
     video, as a replay does; nothing is drawn of a file that has changed.
     """
-    settings = Settings()
-    with open_servers(settings) as servers:
+    with open_servers(read_settings()) as servers:
         job_id = find_job(servers.engine, job)
         clip = find_clip(clip_rows(servers.engine, job_id), video, job_id)
         found = [row for row in shown_witness_rows(servers.engine, job_id) if row["video_id"] == clip["video_id"]]
@@ -41,11 +39,11 @@ def witness(job: Job, video: Video, out: Out) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError("--out", f"{out}: cannot be made ({error.strerror})") from error
-    answer = _draw(found[0], out.absolute(), settings, environment)
-    document = answer["document"]
+    drawn = _draw(found[0], out.absolute(), environment)
+    document = drawn["document"]
     told = document["strategy"] if document["kind"] == "grid" else _of_real(document)
     typer.echo(f"{document['before']['predicted']} becomes {document['after']['predicted']}: {told}")
-    for file in answer["files"]:
+    for file in drawn["files"]:
         note(f"written: {file}")
 
 
@@ -67,26 +65,13 @@ def find_clip(rows: list[Row], name: str, job_id: int) -> Row:
     return found[0]
 
 
-def _draw(found: Row, out: Path, settings: Settings, environment: Mapping[str, str]) -> dict[str, Any]:
+def _draw(found: Row, out: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """Run the program that draws, for only workers have torch and cv2; raises InputError when it cannot."""
     question = {
         "spec": found["spec"], "video": found["video"], "label": found["label"], "digest": found["clip_digest"],
-        "point": found["point"], "moves": found["moves"], "out": str(out), "max_clip_bytes": settings.max_clip_bytes,
+        "point": found["point"], "moves": found["moves"], "out": str(out),
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "worker.entry.draw_witness"],
-        input=json.dumps(question),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
     try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except json.JSONDecodeError as error:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        reason = said[-1] if said else f"status {done.returncode}"
-        raise InputError("VIDEO", f"{found['video']}: drawing failed: {reason}") from error
-    if not answer["ok"]:
-        raise InputError(answer["where"], answer["problem"])
-    return answer
+        return answer("worker.entry.draw_witness", question, environment)
+    except ServerError as error:
+        raise InputError("VIDEO", f"{found['video']}: drawing failed: {error}") from error

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from common.errors import ServerError
+from scheduler.programs import last_words
 
 #: Readers at work at once.
 READERS = 2
@@ -122,8 +123,7 @@ class _Reader:
         self._process = None
         _, said = process.communicate()
         if process.returncode >= 0:
-            lines = said.strip().splitlines() or [f"status {process.returncode}"]
-            raise ServerError(f"the check of clips ended early: {lines[-1].strip()}")
+            raise ServerError(f"the check of clips ended early: {last_words(said, process.returncode)}")
         return Reading(0, None, _cause(-process.returncode))
 
 

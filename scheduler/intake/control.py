@@ -20,7 +20,7 @@ def cancel(engine: Engine, job_id: int) -> int:
     such job or it has ended.
     """
     with Session(engine) as session, session.begin():
-        job = _hold(session, job_id, JobStatus.RUNNING, JobStatus.PAUSED)
+        job = hold_job(session, job_id, JobStatus.RUNNING, JobStatus.PAUSED)
         now = session.execute(select(func.now())).scalar_one()
         session.execute(
             update(Task)
@@ -42,7 +42,7 @@ def pause(engine: Engine, job_id: int) -> int:
     it is not running.
     """
     with Session(engine) as session, session.begin():
-        job = _hold(session, job_id, JobStatus.RUNNING)
+        job = hold_job(session, job_id, JobStatus.RUNNING)
         # What is not announced takes no place of the window from other jobs.
         session.execute(
             update(Task)
@@ -62,7 +62,7 @@ def resume(engine: Engine, job_id: int) -> int:
     Raises InputError when there is no such job or it is not paused.
     """
     with Session(engine) as session, session.begin():
-        job = _hold(session, job_id, JobStatus.PAUSED)
+        job = hold_job(session, job_id, JobStatus.PAUSED)
         job.status = JobStatus.RUNNING.value
         wake_leader(session)
         return count_clips(session, job_id, Video.finished_at.is_(None))
@@ -71,14 +71,14 @@ def resume(engine: Engine, job_id: int) -> int:
 def prioritise(engine: Engine, job_id: int, priority: int) -> int:
     """Give a job another priority, from the next round on; returns the one it had. Raises InputError: no such job."""
     with Session(engine) as session, session.begin():
-        job = _hold(session, job_id, *JobStatus)
+        job = hold_job(session, job_id, *JobStatus)
         before, job.priority = job.priority, priority
         wake_leader(session)
         return before
 
 
-def _hold(session: Session, job_id: int, *allowed: JobStatus) -> Job:
-    """Hold the truth, and look up a job that must have one of these statuses."""
+def hold_job(session: Session, job_id: int, *allowed: JobStatus) -> Job:
+    """Hold the truth, and look up a job that must have one of these statuses; raises InputError otherwise."""
     hold_truth(session)
     job = session.get(Job, job_id)
     if job is None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from common.errors import InputError
+from common.errors import InputError, ServerError
 from common.jobspec import Seconds
 from scheduler.intake.config import JobRequest
+from scheduler.programs import answer
 
 
 class ModelAnswer(BaseModel):
@@ -40,19 +38,10 @@ def check_model(request: JobRequest, weights: Path) -> ModelAnswer:
         "name": config.model, "weights": str(weights), "args": config.model_args, "classes": config.classes,
         "frames": config.frames, "height": height, "width": width, "continuous": config.continuous,
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "worker.entry.check_model"],
-        input=json.dumps(question),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     try:
-        answer = json.loads(done.stdout)
-    except json.JSONDecodeError as error:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        reason = said[-1] if said else f"status {done.returncode}"
-        raise InputError(request.at("model"), f"{config.model}: the check of the model failed: {reason}") from error
-    if not answer.pop("ok"):
-        raise request.located(InputError(answer["where"], answer["problem"]))
-    return ModelAnswer.model_validate(answer)
+        return ModelAnswer.model_validate(answer("worker.entry.check_model", question))
+    except InputError as error:
+        raise request.located(error) from error
+    except ServerError as error:
+        # What ended it is the user's own code, or its libraries.
+        raise InputError(request.at("model"), f"{config.model}: the check of the model failed: {error}") from error

@@ -74,7 +74,7 @@ def lists_beside(base: Path, splits: Path | None) -> list[OfficialList]:
 
 
 def short_name(path: str) -> str:
-    """A clip's class folder and file name, by which official lists call it."""
+    """A clip's class folder and file name, by which official lists and people call it."""
     return "/".join(path.rsplit("/", 2)[-2:])
 
 

@@ -16,7 +16,8 @@ from common.errors import InputError
 from common.store.tables import Job, Task, Video
 from common.vocab import JobStatus, TaskState, VideoStatus
 from scheduler.clips import spec_of
-from scheduler.exclusive import hold_truth, wake_leader
+from scheduler.exclusive import wake_leader
+from scheduler.intake.control import hold_job
 from scheduler.intake.dataset import FoundClip, look_at
 from scheduler.intake.restart import count_clips, put_back
 from scheduler.intake.selection import judge
@@ -58,7 +59,7 @@ def rerun_missing(engine: Engine, job_id: int) -> Rerun:
     Raises InputError when there is no such job, it is cancelled, or it has no such clip.
     """
     with Session(engine) as session, session.begin():
-        classes = spec_of(_hold(session, job_id)).model.classes
+        classes = spec_of(hold_job(session, job_id, *JobStatus)).model.classes
         rows = session.execute(select(Video.id, Video.label, Video.path).where(Video.job_id == job_id, _UNUSABLE))
         there = [row.id for row in rows if _as_it_is(row.label, row.path, classes).problem is None]
         nothing = "no clip that could not be used when it was submitted, and can be now"
@@ -71,7 +72,7 @@ def rerun_all(engine: Engine, job_id: int) -> Rerun:
     Raises InputError when there is no such job, or its latest generation has not ended.
     """
     with Session(engine) as session, session.begin():
-        job = _hold(session, job_id)
+        job = hold_job(session, job_id, *JobStatus)
         latest = session.scalars(
             select(Job).where(Job.digest == job.digest).order_by(Job.generation.desc()).limit(1)
         ).one()
@@ -91,7 +92,7 @@ def rerun_all(engine: Engine, job_id: int) -> Rerun:
 
 
 def _go_on(session: Session, job_id: int, ended: ColumnElement[bool], nothing: str) -> Rerun:
-    job = _hold(session, job_id)
+    job = hold_job(session, job_id, *JobStatus)
     if job.status == JobStatus.CANCELLED:
         raise InputError(f"job {job_id}", "is cancelled; submit it again first")
     begun = put_back(session, job_id, spec_of(job), ended)
@@ -102,14 +103,6 @@ def _go_on(session: Session, job_id: int, ended: ColumnElement[bool], nothing: s
         set_status(session, job)
     wake_leader(session)
     return Rerun(job_id, begun, kept)
-
-
-def _hold(session: Session, job_id: int) -> Job:
-    hold_truth(session)
-    job = session.get(Job, job_id)
-    if job is None:
-        raise InputError(f"job {job_id}", "does not exist")
-    return job
 
 
 def _as_it_is(label: str, path: str, classes: tuple[str, ...]) -> FoundClip:

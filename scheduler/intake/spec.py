@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from common.errors import InputError
 from common.features import Partition, PartitionKind
-from common.game import Game, PointCounter, cost_of_radius, distance
-from common.jobspec import DisSpec, FarnebackSpec, JobSpec, ModelSpec, SamplingSpec
+from common.game import Game, PointCounter, cost_of_radius
+from common.jobspec import DisSpec, FarnebackSpec, JobSpec, ModelSpec, SamplingSpec, first_problem
 from common.wire import coordinate_sizes, run_lengths
 from scheduler.intake.config import JobRequest
 from scheduler.intake.model import check_model
+from scheduler.levels import require_radius
 
 
 def build_spec(request: JobRequest) -> JobSpec:
@@ -74,14 +75,7 @@ def check_game(spec: JobSpec) -> None:
     flows = [run_lengths(regions)] * (spec.sampling.frames - 1)
     limit = cost_of_radius(spec.norm, spec.tau, spec.radius)
     game = Game(coordinate_sizes(flows), spec.norm, spec.cap)
-    cheapest = min(game.step_cost(coordinate, 1) for coordinate in range(len(game.sizes)))
-    if cheapest > limit:
-        least = distance(spec.norm, spec.tau, cheapest)
-        raise InputError(
-            "radius",
-            f"{spec.radius} px is below the cheapest manipulation ({least:g} px {spec.norm} for one step of"
-            f" {spec.features}); nothing would be explored",
-        )
+    require_radius(game, spec, limit)
     PointCounter(game, limit)
 
 
@@ -118,10 +112,8 @@ def _flow(request: JobRequest) -> FarnebackSpec | DisSpec:
     try:
         return kind.model_validate(args)
     except ValidationError as error:
-        detail = error.errors()[0]
-        name = ".".join(str(part) for part in detail["loc"])
-        known = ", ".join(sorted(kind.model_fields.keys() - {"method"}))
-        problem = f"is no argument of {request.config.flow}; known: {known}"
-        if detail["type"] != "extra_forbidden":
-            problem = f"{detail['msg'][0].lower()}{detail['msg'][1:]} (given: {detail['input']!r})"
-        raise InputError(f"{where}: {name}", problem) from error
+        wrong, problem = first_problem(error).where, first_problem(error).problem
+        if error.errors()[0]["type"] == "extra_forbidden":
+            known = ", ".join(sorted(kind.model_fields.keys() - {"method"}))
+            problem = f"is no argument of {request.config.flow}; known: {known}"
+        raise InputError(f"{where}: {wrong}", problem) from error

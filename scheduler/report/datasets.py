@@ -13,7 +13,8 @@ from rich.table import Table
 
 from scheduler.intake.check import Need
 from scheduler.intake.findings import ClassCount, Fault, Finding, ListCount
-from scheduler.report.tables import short_name
+from scheduler.intake.official import short_name
+from scheduler.report.tables import columned
 
 #: Clips and groups that are named on a terminal, of each kind; JSON names them all.
 _NAMED = 20
@@ -102,9 +103,7 @@ def _leak(count: ListCount) -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[tuple[object, ...]], *, right: bool = True) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if right and place else "left")
+    table = columned(columns[0], *(f">{column}" if right else column for column in columns[1:]))
     for row in rows:
         table.add_row(*(escape(f"{value:,}" if isinstance(value, int) else str(value)) for value in row))
     return table

@@ -13,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from common.vocab import Guarantee, JobStatus, Verdict, VideoStatus
+from scheduler.intake.official import short_name
 from scheduler.report.live import Look
 from scheduler.report.progress_words import bounded, clips_finished, pace, points, verdicts
 from scheduler.report.rows import Row
-from scheduler.report.tables import VERDICT_STYLES, bounds, msr_bounds, short_name, works_on
+from scheduler.report.tables import VERDICT_STYLES, bounds, msr_bounds, works_on
 
 #: Lines that are neither a worker's nor a clip's: the job, its bars, empty ones, the axis, what signs mean, a last one.
 _OTHER = 10

@@ -9,8 +9,8 @@ from typing import Any
 
 from common.errors import InputError
 from common.vocab import Verdict
+from scheduler.intake.official import short_name
 from scheduler.report.rows import Row
-from scheduler.report.tables import short_name
 
 _COLOURS = {
     Verdict.SOLVED: "tab:blue",

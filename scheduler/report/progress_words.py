@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.vocab import Verdict
 from scheduler.report.rows import Row
-from scheduler.report.tables import duration
+from scheduler.report.tables import duration, explored_of_needed, so_far
 
 _VERDICTS = (Verdict.SOLVED, Verdict.ROBUST, Verdict.OPEN, Verdict.MISCLASSIFIED, Verdict.FAILED)
 
@@ -26,8 +26,7 @@ def bounded(row: Row) -> str:
 
 def points(row: Row) -> str:
     """How many points are explored, of those that decide every clip that is counted."""
-    prepared = "" if row["clips_prepared"] + row["failed"] >= row["clips"] else " (so far)"
-    return f"{int(row['points_explored']):,} of {int(row['points_needed']):,} points{prepared}"
+    return f"{explored_of_needed(row)} points{so_far(row)}"
 
 
 def pace(row: Row) -> str:

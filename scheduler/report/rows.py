@@ -111,7 +111,7 @@ def certificate_rows(engine: Engine, job_id: int) -> list[Row]:
 
 def exploration_rows(engine: Engine, job_id: int, count: int, seed: int) -> list[Row]:
     """Up to ``count`` explore results of a job, drawn at random; the same seed draws the same."""
-    query = "SELECT * FROM clip_explorations WHERE job_id = :job ORDER BY md5(task_id || ':' || :seed) LIMIT :count"
+    query = "SELECT * FROM clip_explorations WHERE job_id = :job ORDER BY md5(task || ':' || :seed) LIMIT :count"
     return _read(engine, query, job=job_id, count=count, seed=str(seed))
 
 

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from common.features import parse_partition
 from common.moves import Move, Regions, brief, moves_of, real_moves_of, strategy
+from scheduler.intake.official import short_name
 from scheduler.report.rows import Row
-from scheduler.report.tables import short_name
 
 
 def with_strategies(rows: Sequence[Row], witnesses: Sequence[Row]) -> list[Row]:

@@ -18,6 +18,8 @@ SEED = 20_200
 CONFIDENCE = 0.95
 #: Verdicts that an evaluated clip may have.
 VERDICTS = (Verdict.SOLVED, Verdict.ROBUST, Verdict.OPEN, Verdict.MISCLASSIFIED)
+#: Columns of ``job_progress`` by which programs are told what job it is.
+JOB = ("job_id", "status", "dataset", "model", "features", "norm", "tau", "radius")
 #: Medians of lower bounds: their measure, and how the label of their guarantee begins.
 _LOWER_MEDIANS = {
     "fmsr_lower_median": ("FMSR", ""),
@@ -80,6 +82,16 @@ class Summary:
         return next((label for label in labels if label.startswith(begins)), None)
 
 
+def evaluated(row: Row) -> bool:
+    """Whether a clip, a row of ``video_bounds``, says anything: it was predicted, and did not fail."""
+    return row["predicted"] is not None and row["verdict"] != Verdict.FAILED
+
+
+def correct(row: Row) -> bool:
+    """Whether an evaluated clip is predicted as its label."""
+    return bool(row["predicted"] == row["label"])
+
+
 def share(count: int, of: int) -> float | None:
     """A share, None of nothing."""
     return count / of if of else None
@@ -89,12 +101,12 @@ def read_summary(engine: Engine, job_id: int) -> Summary:
     """Sum up a job as it stands; its clips may still be in work."""
     whole, *classes = class_rows(engine, job_id)
     shares, clips = share_rows(engine, job_id), clip_rows(engine, job_id)
-    evaluated = [row for row in clips if row["predicted"] is not None and row["verdict"] != Verdict.FAILED]
+    spoken_of = [row for row in clips if evaluated(row)]
     return Summary(
         job=job_progress(engine, job_id), whole=whole, classes=classes, shares=shares,
         failed=[row for row in clips if row["verdict"] == Verdict.FAILED],
-        groups=len(set(numbered_groups(evaluated))),
-        expected=list(expected(evaluated, list(dict.fromkeys((row["measure"], row["guarantee"]) for row in shares)))),
+        groups=len(set(numbered_groups(spoken_of))),
+        expected=list(expected(spoken_of, list(dict.fromkeys((row["measure"], row["guarantee"]) for row in shares)))),
     )  # fmt: skip
 
 
@@ -129,7 +141,7 @@ def known_bounds(row: Row, measure: str, guarantee: str | None) -> tuple[float, 
 
 def restricted(row: Row, bound: float) -> float:
     """What a clip's bound is worth within the radius: nothing for a clip that is wrong as it is."""
-    return min(bound, row["radius"]) if row["predicted"] == row["label"] else 0.0
+    return min(bound, row["radius"]) if correct(row) else 0.0
 
 
 def numbered_groups(clips: Sequence[Row]) -> list[int]:

@@ -8,9 +8,8 @@ from typing import Any
 
 from common.vocab import Guarantee
 from scheduler.report.rows import Row
-from scheduler.report.summary import CONFIDENCE, RESAMPLES, SEED, VERDICTS, Summary, share
+from scheduler.report.summary import CONFIDENCE, JOB, RESAMPLES, SEED, VERDICTS, Summary, share
 
-_JOB = ("job_id", "status", "dataset", "model", "features", "norm", "tau", "radius")
 _MEDIANS = (
     ("median lower", "FMSR", "fmsr_lower_median"),
     ("median upper", "FMSR", "fmsr_upper_median"),
@@ -24,7 +23,7 @@ def summary_object(summary: Summary) -> Row:
     """The whole summary as one object."""
     whole, beyond = summary.whole, summary.beyond
     return {
-        **{key: summary.job[key] for key in _JOB},
+        **{key: summary.job[key] for key in JOB},
         "entries": summary.entries,
         **{key: value for key, value in whole.items() if key not in ("job_id", "label")},
         "accuracy": share(whole["correct"], whole["evaluated"]),

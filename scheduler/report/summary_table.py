@@ -9,9 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from scheduler.intake.official import short_name
 from scheduler.report.rows import Row
 from scheduler.report.summary import CONFIDENCE, RESAMPLES, SEED, VERDICTS, Estimate, Summary
-from scheduler.report.tables import at_least, at_most, distance, short_name
+from scheduler.report.tables import at_least, at_most, columned, distance
 
 #: Failed clips that are named on a terminal; JSON names them all.
 _NAMED = 20
@@ -32,7 +33,7 @@ def summary_tables(summary: Summary) -> Iterator[RenderableType]:
 
 
 def _counts(row: Row) -> Table:
-    table, evaluated = _table("clips", ">"), row["evaluated"]
+    table, evaluated = columned("clips", ">"), row["evaluated"]
     table.add_row("submitted", f"{row['clips']:,}")
     table.add_row("failed, counted apart", f"{row['failed']:,}")
     table.add_row("not evaluated yet", f"{row['not_evaluated']:,}")
@@ -56,7 +57,7 @@ def _shares(summary: Summary) -> Table:
         + ("\nbeyond radius" if row["beyond_radius"] else "")
         for row in next(iter(by_measure.values()), [])
     ]  # fmt: skip
-    table = _table("certified", "guarantee", *columns)
+    table = columned("certified", "guarantee", *columns)
     for (measure, guarantee), rows in by_measure.items():
         cells = [f"{share_text(row['certified'], row['evaluated'])}\n{row['unknown']:,} unknown" for row in rows]
         table.add_row(measure, guarantee, *cells)
@@ -73,7 +74,7 @@ def _medians(summary: Summary) -> Table:
     named = [f">MSR ≥\n{summary.guarantee(column)}" for column in lowers]
     fmsr = f">FMSR, px {norm}\n{summary.guarantee('fmsr_lower_median')}"
     counts = (">clips", ">failed", ">correct", ">solved", ">robust")
-    table = _table("medians", *counts, fmsr, *named, ">MSR ≤", ">FMSR upper / lower", ">seconds")
+    table = columned("medians", *counts, fmsr, *named, ">MSR ≤", ">FMSR upper / lower", ">seconds")
     for row in (whole, *summary.classes):
         name = "all classes" if row["label"] is None else escape(row["label"])
         bounds = [""] * (len(lowers) + 3)
@@ -100,7 +101,7 @@ def _medians(summary: Summary) -> Table:
 
 def _expected(summary: Summary) -> Table:
     within = f"{100 * CONFIDENCE:g} % interval"
-    table = _table(
+    table = columned(
         "expected", "guarantee", f">at least, px {summary.job['norm']}", f">{within}", ">at most", f">{within}"
     )
     for row in summary.expected:
@@ -127,7 +128,7 @@ def share_text(count: int, of: int) -> str:
 
 
 def interval_text(estimate: Estimate) -> str:
-    """The interval of an estimate; empty where one clip alone says nothing of a spread."""
+    """The interval of an estimate; empty where one group alone says nothing of a spread."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{distance(estimate.low)} to {distance(estimate.high)}"
@@ -135,11 +136,4 @@ def interval_text(estimate: Estimate) -> str:
 
 def _captioned(table: Table, caption: str) -> Table:
     table.caption, table.caption_justify = caption, "left"
-    return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     return table

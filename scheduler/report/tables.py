@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from pathlib import PurePosixPath
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from scheduler.intake.official import short_name
 from scheduler.report.rows import Row
 
 VERDICT_STYLES = {
@@ -25,15 +24,25 @@ VERDICT_STYLES = {
 def jobs_table(rows: Sequence[Row]) -> Table:
     """Jobs and how far they are."""
     game = ("dataset", "model", "features", "norm", ">tau", ">radius")
-    table = _table("job", "status", ">priority", *game, ">clips", ">points", "budget")
+    table = columned("job", "status", ">priority", *game, ">clips", ">points", "budget")
     for row in rows:
         table.add_row(
             str(row["job_id"]), row["status"], str(row["priority"]), escape(row["dataset"]), escape(row["model"]),
             row["features"], row["norm"], f"{row['tau']:g}", f"{row['radius']:g}",
             f"{row['clips_finished']} of {row['clips']}",
-            f"{int(row['points_explored']):,} of {int(row['points_needed']):,}", _budgets(row),
+            f"{explored_of_needed(row)}{so_far(row)}", _budgets(row),
         )  # fmt: skip
     return table
+
+
+def explored_of_needed(row: Row) -> str:
+    """How many points a job has explored, of those that decide every clip prepared so far."""
+    return f"{int(row['points_explored']):,} of {int(row['points_needed']):,}"
+
+
+def so_far(row: Row) -> str:
+    """A remark behind a job's points while some clip is not prepared: there will be more."""
+    return "" if row["clips_prepared"] + row["failed"] >= row["clips"] else " (so far)"
 
 
 def duration(seconds: float) -> str:
@@ -59,7 +68,7 @@ def results_table(rows: Sequence[Row]) -> Table:
     """Bounds of a job's clips, distances in pixels."""
     norm = rows[0]["norm"] if rows else ""
     columns = (f">FMSR, px {norm}", "guarantee", ">MSR", "MSR guarantee", ">points", ">seconds")
-    table = _table("clip", "label", "predicted", "verdict", *columns)
+    table = columned("clip", "label", "predicted", "verdict", *columns)
     for row in rows:
         table.add_row(
             clip_name(row), escape(row["label"]), escape(row["predicted"] or ""), _verdict(row), bounds(row),
@@ -75,7 +84,7 @@ def results_table(rows: Sequence[Row]) -> Table:
 
 def trace_table(rows: Sequence[Row]) -> Table:
     """Moves of bounds, in order of time."""
-    table = _table(">seconds", "clip", ">FMSR, px", "guarantee")
+    table = columned(">seconds", "clip", ">FMSR, px", "guarantee")
     for row in rows:
         table.add_row(
             f"{row['seconds_since_submit']:.2f}", clip_name(row), bounds(row), row["fmsr_lower_guarantee"]
@@ -86,7 +95,7 @@ def trace_table(rows: Sequence[Row]) -> Table:
 def guarantees_table(rows: Sequence[Row]) -> Table:
     """Lower bounds, route by route."""
     norm = rows[0]["norm"] if rows else ""
-    table = _table("clip", "measure", "route", "guarantee", f">at least, px {norm}", ">at most", "remark")
+    table = columned("clip", "measure", "route", "guarantee", f">at least, px {norm}", ">at most", "remark")
     for row in rows:
         table.add_row(
             clip_name(row), row["measure"], row["route"], row["guarantee"] or "", at_least(row["lower"]),
@@ -97,7 +106,7 @@ def guarantees_table(rows: Sequence[Row]) -> Table:
 
 def replay_table(rows: Sequence[Row]) -> Table:
     """Evidence and what became of it when it was checked again."""
-    table = _table("clip", "label", "predicted", "kind", ">px", ">margin", ">points", "replay")
+    table = columned("clip", "label", "predicted", "kind", ">px", ">margin", ">points", "replay")
     for row in rows:
         table.add_row(
             clip_name(row), escape(row["label"]), escape(row["predicted"]), row["kind"], distance(row["distance"]),
@@ -109,7 +118,7 @@ def replay_table(rows: Sequence[Row]) -> Table:
 
 def workers_table(rows: Sequence[Row]) -> Table:
     """Workers and what they do."""
-    table = _table("worker", "device", ">last beat", "works on", ">done", ">busy seconds")
+    table = columned("worker", "device", ">last beat", "works on", ">done", ">busy seconds")
     for row in rows:
         table.add_row(
             escape(row["worker"]), escape(row["gpu"] or row["device"]), f"{row['seconds_since_beat']:.0f} s ago",
@@ -121,11 +130,6 @@ def workers_table(rows: Sequence[Row]) -> Table:
 def works_on(row: Row) -> str:
     """What a worker is doing now."""
     return "idle" if row["task"] is None else f"{row['kind']} {clip_name(row)}"
-
-
-def short_name(video: str) -> str:
-    """A clip's class folder and file name."""
-    return "/".join(PurePosixPath(video).parts[-2:])
 
 
 def clip_name(row: Row) -> str:
@@ -196,9 +200,9 @@ def _verdict(row: Row) -> str:
     return f"[{VERDICT_STYLES[row['verdict']]}]{row['verdict']}[/]"
 
 
-def _table(*columns: str) -> Table:
+def columned(*columns: str) -> Table:
+    """An empty table of these columns; what is in one whose name begins with ``>`` stands on the right."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        options: dict[str, Any] = {"justify": "right"} if column.startswith(">") else {}
-        table.add_column(column.removeprefix(">"), **options)
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     return table

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -32,20 +32,15 @@ def game(tmp_path_factory: pytest.TempPathFactory) -> TinyGame:
 
 
 @pytest.fixture
-def crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Crew]:
+def crew(make_crew: Callable[..., Crew]) -> Crew:
     """Processes with short leases whose tasks are small, so that there are many."""
-    urls = {"database_url": database_url, "broker_url": broker_url}
-    settings = {"lease_seconds": 3, "beat_seconds": 0.5, "task_points": 50, "batch_points": 1, "max_attempts": 2}
-    with Crew(engine, urls, tmp_path, **settings) as started:
-        yield started
+    return make_crew(lease_seconds=3, beat_seconds=0.5, task_points=50, batch_points=1, max_attempts=2)
 
 
 @pytest.fixture
-def patient_crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Crew]:
+def patient_crew(make_crew: Callable[..., Crew]) -> Crew:
     """Processes that may stand still without being given up."""
-    urls = {"database_url": database_url, "broker_url": broker_url}
-    with Crew(engine, urls, tmp_path, lease_seconds=60, beat_seconds=0.5) as started:
-        yield started
+    return make_crew(lease_seconds=60, beat_seconds=0.5)
 
 
 def begin(crew: Crew, game: TinyGame, *others: Path) -> int:

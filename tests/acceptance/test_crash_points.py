@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
-import sqlalchemy as sa
 
 from common.store.engine import open_worker_engine
 from scheduler.intake.dataset import FoundClip
@@ -31,12 +30,9 @@ def games(tmp_path_factory: pytest.TempPathFactory) -> list[TinyGame]:
 
 
 @pytest.fixture
-def crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Crew]:
+def crew(make_crew: Callable[..., Crew]) -> Crew:
     """Processes whose tasks are small, so that there are many."""
-    urls = {"database_url": database_url, "broker_url": broker_url}
-    settings = {"lease_seconds": 3, "beat_seconds": 0.5, "task_points": 100, "batch_points": 8, "max_attempts": 99}
-    with Crew(engine, urls, tmp_path, **settings) as started:
-        yield started
+    return make_crew(lease_seconds=3, beat_seconds=0.5, task_points=100, batch_points=8, max_attempts=99)
 
 
 def begin(crew: Crew, games: list[TinyGame], jobs: dict[int, TinyGame]) -> None:

@@ -6,15 +6,12 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from random import Random
 
 import pytest
 import redis
-import sqlalchemy as sa
-import torch
 
 from common.features import parse_partition
 from common.jobspec import FarnebackSpec, SamplingSpec
@@ -33,7 +30,6 @@ LEASE_SECONDS = 3
 @pytest.fixture(scope="module")
 def games(tmp_path_factory: pytest.TempPathFactory) -> list[TinyGame]:
     """A robust and a solvable game of 2,049 points each, with a model slow enough to be killed at work."""
-    torch.set_num_threads(1)
     rng, folder = Random(5), tmp_path_factory.mktemp("games")
     video, sampling = folder / "clip.avi", SamplingSpec(frames=4, height=16, width=16)
     write_video(video, rng, frames=7, height=16, width=16)
@@ -62,14 +58,10 @@ def slow(game: TinyGame) -> TinyGame:
 
 
 @pytest.fixture
-def crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Crew]:
+def crew(make_crew: Callable[..., Crew]) -> Crew:
     """A scheduler and workers with short leases, whose tasks take about half a second."""
-    urls = {"database_url": database_url, "broker_url": broker_url}
     # Three kills may all meet one task, which must not count as its own fault.
-    settings = {"lease_seconds": LEASE_SECONDS, "beat_seconds": 0.5, "task_seconds": 1, "batch_points": 1}
-    settings["max_attempts"] = 9
-    with Crew(engine, urls, tmp_path, **settings) as started:
-        yield started
+    return make_crew(lease_seconds=LEASE_SECONDS, beat_seconds=0.5, task_seconds=1, batch_points=1, max_attempts=9)
 
 
 def begin(crew: Crew, games: list[TinyGame]) -> dict[int, TinyGame]:

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -30,9 +30,7 @@ COMMAND = "scheduler.cli.main"
 
 
 @pytest.fixture
-def crew(
-    engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Crew]:
+def crew(make_crew: Callable[..., Crew], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crew:
     """The servers' urls for real processes, and an nvidia-smi that lists two GPUs."""
     program = tmp_path / "bin" / "nvidia-smi"
     program.parent.mkdir()
@@ -41,9 +39,7 @@ def crew(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    urls = {"database_url": database_url, "broker_url": broker_url}
-    with Crew(engine, urls, tmp_path, beat_seconds=0.5, max_attempts=2) as started:
-        yield started
+    return make_crew(beat_seconds=0.5, max_attempts=2)
 
 
 def children(crew: Crew, many: int) -> list[int]:
@@ -117,7 +113,6 @@ def submitted(engine: sa.Engine) -> Callable[[TinyGame], int]:
 def test_a_worker_tells_what_it_computes_with_and_refuses_what_it_cannot(
     crew: Crew, submitted: Callable[[TinyGame], int], tmp_path: Path
 ) -> None:
-    torch.set_num_threads(1)
     games = list(draw_games(Random(3), tmp_path, tmp_path / "drawn", 4))
     log = tmp_path / "built"
     good = {submitted(with_model(games[0], "noted", log=str(log))): games[0]}

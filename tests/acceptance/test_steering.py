@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from pathlib import Path
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -21,21 +21,15 @@ __all__ = ["games"]
 
 
 @pytest.fixture
-def patient(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) -> Crew:
+def patient(make_crew: Callable[..., Crew]) -> Crew:
     """Processes whose explorations end after ten minutes, unless they are asked for what they have."""
-    urls = {"database_url": database_url, "broker_url": broker_url}
-    settings = {"lease_seconds": 60, "beat_seconds": 0.2, "task_seconds": 600, "batch_points": 1}
-    with Crew(engine, urls, tmp_path, **settings) as started:
-        yield started
+    return make_crew(lease_seconds=60, beat_seconds=0.2, task_seconds=600, batch_points=1)
 
 
 @pytest.fixture
-def crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) -> Crew:
+def crew(make_crew: Callable[..., Crew]) -> Crew:
     """Processes whose tasks take about half a second."""
-    urls = {"database_url": database_url, "broker_url": broker_url}
-    settings = {"lease_seconds": 60, "beat_seconds": 0.2, "task_seconds": 1, "batch_points": 1}
-    with Crew(engine, urls, tmp_path, **settings) as started:
-        yield started
+    return make_crew(lease_seconds=60, beat_seconds=0.2, task_seconds=1, batch_points=1)
 
 
 def under_way(crew: Crew) -> bool:

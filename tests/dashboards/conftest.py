@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import torch
 
 from common.errors import FlowcertError
 from common.store.engine import open_engine
@@ -53,7 +52,6 @@ class Seen:
 @pytest.fixture(scope="session")
 def seen(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     """Certify rendered clips, one of them mislabelled and one no video, through the real scheduler and worker code."""
-    torch.set_num_threads(1)
     name, folder = "test_seen", tmp_path_factory.mktemp("seen")
     _create(stack, name, TEMPLATE)
     engine = open_engine(_url(stack, name))

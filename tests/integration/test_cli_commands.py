@@ -86,7 +86,7 @@ def strict(text):
     return json.loads(text, parse_constant=never)
 
 
-def test_results_as_json(flowcert, job):
+def test_results_are_strict_json(flowcert, job):
     status, output, _ = flowcert("results", "--json")
     rows = strict(output)
     assert status == 0
@@ -127,7 +127,7 @@ def test_results_as_table_and_files(flowcert, job, tmp_path):
     refused(flowcert("results", "--out", tmp_path / "none" / "r.parquet"), "--out: ")
 
 
-def test_lists(flowcert, job):
+def test_every_list_is_printed(flowcert, job):
     rows = strict(flowcert("status", "--json")[1])
     assert [(row["job_id"], row["status"], row["clips"], row["clips_finished"]) for row in rows] == [
         (job, "running", 5, 4)
@@ -144,7 +144,7 @@ def test_lists(flowcert, job):
         assert output.count("\n") >= 2
 
 
-def test_cancel_then_watch(flowcert, job):
+def test_a_cancelled_job_is_watched_to_its_end(flowcert, job):
     assert flowcert("cancel", job) == (0, "", f"job {job} is cancelled; 1 clips were not finished\n")
     refused(flowcert("cancel", job), f"job {job}: is not running but cancelled")
     status, _, notes = flowcert("watch")

@@ -45,9 +45,9 @@ def check(monkeypatch, capfd, tmp_path):
     return run
 
 
-def test_a_dataset_in_order(check, clips, tmp_path):
+def test_nothing_is_found_in_a_dataset_in_order(check, clips, tmp_path):
     status, output, notes = check(clips, "--frames", 8)
-    assert (status, notes) == (0, "8 clips checked: none is faulty\n")
+    assert (status, notes) == (0, "8 of 8 clips read\n8 clips checked: none is faulty\n")
     assert "MoveUp" in output
     assert not (tmp_path / "data").exists()
     status, output, notes = check(clips, "--frames", 8, "--split", "trainlist01", "--json")
@@ -73,7 +73,7 @@ def test_a_dataset_for_jobs_whose_frames_are_a_pause_apart(check, clips):
     assert (problem["fault"], problem["problem"]) == ("short", "has 2 frames at --every 1, 3 are needed")
 
 
-def test_a_dataset_with_faults(check, clips):
+def test_faults_are_listed_and_counted(check, clips):
     up = sorted((clips / "MoveUp").iterdir())
     (clips / "MoveDown" / "v_MoveDown_g09_c01.avi").hardlink_to(up[0])
     (clips / "MoveUp" / "broken.avi").write_bytes(up[0].read_bytes()[:4000])
@@ -89,10 +89,10 @@ def test_a_dataset_with_faults(check, clips):
     assert "MoveUp/broken.avi" in output
     assert "unreadable" in output
     status, _, notes = check(clips, "--frames", 1000, "--limit", 1)
-    assert (status, notes) == (1, "1 clips checked: 1 are faulty\n")
+    assert (status, notes) == (1, "1 of 1 clips read\n1 clips checked: 1 are faulty\n")
 
 
-def test_lists_that_leak(check, clips):
+def test_lists_that_share_groups_are_named(check, clips):
     train, test = ((clips / f"{name}list01.txt") for name in ("train", "test"))
     test.write_text(test.read_text() + "MoveUp/v_MoveUp_g02_c02.avi\n")
     status, output, notes = check(clips, "--frames", 8, "--per-class", 1)

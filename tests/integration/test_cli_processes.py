@@ -109,6 +109,8 @@ def test_workers_stop_before_the_scheduler(tmp_path):
     package = tmp_path / "programs"
     for name, pause in (("worker", 0.5), ("scheduler", 0.0)):
         (package / name).mkdir(parents=True)
+        # A folder without it gives way to a package of the same name that comes later on the path.
+        (package / name / "__init__.py").touch()
         (package / name / "__main__.py").write_text(
             "import signal, sys, time\n"
             "def stop(*_):\n"

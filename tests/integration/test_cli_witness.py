@@ -10,21 +10,9 @@ from common.errors import InputError
 from scheduler.cli.witness import find_clip
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
-from tests.harness import Service, finished_clip
+from tests.harness import finished_clip
 from tests.rows import make_spec
-from tests.tiny import draw_games, write_video
-
-
-@pytest.fixture
-def certified(engine, database_url, broker_url, tmp_path):
-    """Two finished jobs of a clip each: the first has a witness, the second has none."""
-    rng = Random(1)
-    service = Service(engine, database_url, broker_url, tmp_path / "data", rng)
-    games = list(draw_games(rng, tmp_path, service.settings.cache_dir, 6))
-    chosen = [next(game for game in games if (game.truth.fmsr is not None) == wanted) for wanted in (True, False)]
-    jobs = [service.submit(game.spec, game.video, game.label, 500) for game in chosen]
-    service.run()
-    return list(zip(jobs, chosen, strict=True))
+from tests.tiny import write_video
 
 
 def refused(answer, problem):

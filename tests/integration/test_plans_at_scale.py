@@ -159,7 +159,7 @@ def test_a_scan_of_a_big_table_would_be_noticed(session: Session) -> None:
 
 
 @pytest.mark.parametrize("task", [2_000_200, 1_000_007], ids=["explore", "prepare, not announced"])
-def test_claim_beat_and_append(session: Session, task: int) -> None:
+def test_claims_beats_and_results_read_no_big_table_whole(session: Session, task: int) -> None:
     claim = session.scalar(sa.text("SELECT worker_claim(:task, 'worker-1', 60)"), {"task": task})
     assert claim["attempt"] >= 1
     assert_by_index(session, 5)
@@ -171,20 +171,20 @@ def test_claim_beat_and_append(session: Session, task: int) -> None:
     assert_by_index(session, 4)
 
 
-def test_choose(session: Session) -> None:
+def test_announcing_reads_no_big_table_whole(session: Session) -> None:
     assert len(choose(session, WORKERS, 10, Pace(10.0).shares)) > 100
     assert_by_index(session, 2)
     assert live_workers(session, 60) == WORKERS
 
 
-def test_reap(session: Session) -> None:
+def test_reaping_reads_no_big_table_whole(session: Session) -> None:
     session.execute(sa.text("UPDATE tasks SET lease_until = now() - interval '1 s' WHERE id = 2000003"))
     plans(session)
     reap(session, 3, 60.0)
     assert_by_index(session, 4)
 
 
-def test_merge(session: Session) -> None:
+def test_merging_reads_no_big_table_whole(session: Session) -> None:
     pace = Pace(10.0)
     while merge_returned(session, pace)[1]:
         pass
@@ -196,7 +196,7 @@ def test_merge(session: Session) -> None:
     assert merged >= 128
 
 
-def test_plan_and_the_levels_bound(session: Session) -> None:
+def test_planning_a_level_reads_no_big_table_whole(session: Session) -> None:
     video = session.get_one(Video, 1)
     spec = spec_of(session.get_one(Job, 1))
     assert plan(session, video, spec, budget=10**12, task_points=200, room=30, workers=WORKERS) == 30
@@ -205,7 +205,7 @@ def test_plan_and_the_levels_bound(session: Session) -> None:
     assert_by_index(session, 5)
 
 
-def test_a_round_of_planning_and_ending_jobs(session: Session) -> None:
+def test_a_round_of_planning_reads_no_big_table_whole(session: Session) -> None:
     plan_all(session, Pace(10.0), WORKERS, 20)
     _finish_jobs(session)
     assert_by_index(session, 5)

@@ -14,7 +14,7 @@ from common.jobspec import ModelSpec
 from common.vocab import Guarantee, TaskKind
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
-from tests.chromium import Page, find_chromium, open_page
+from tests.chromium import Page
 from tests.rows import Desk, attacked, bounded, honest, make_spec, prepared, real_witness, witness_at
 
 HOSTILE = "<script>alert('label')</script>\"&"
@@ -221,15 +221,6 @@ def test_a_report_is_written_anew_and_nothing_else_is_overwritten(flowcert, writ
     assert flowcert("report", "77", "--out", other / "new")[2].startswith("error: JOB: there is no job '77'")
     assert not (other / "new").exists()
     assert [path.name for path in other.iterdir()] == ["thesis.tex"]
-
-
-@pytest.fixture
-def page():
-    program = find_chromium()
-    if program is None:
-        pytest.skip("there is no Chromium on PATH; CHROMIUM names one")
-    with open_page(program) as opened:
-        yield opened
 
 
 def _column(page: Page, heading: str) -> list[str]:

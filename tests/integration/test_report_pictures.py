@@ -8,22 +8,8 @@ from random import Random
 
 import pytest
 
-from tests.chromium import Page, find_chromium, open_page
-from tests.harness import Service
-from tests.tiny import draw_games, write_video
-
-
-@pytest.fixture
-def certified(engine, database_url, broker_url, tmp_path, monkeypatch):
-    """Two finished jobs of a clip each: one has a witness on the grid, the other a real one only."""
-    monkeypatch.setenv("FLOWCERT_DATA_DIR", str(tmp_path / "data"))
-    rng = Random(1)
-    service = Service(engine, database_url, broker_url, tmp_path / "data", rng)
-    games = list(draw_games(rng, tmp_path, service.settings.cache_dir, 6))
-    chosen = [next(game for game in games if (game.truth.fmsr is not None) == wanted) for wanted in (True, False)]
-    jobs = [service.submit(game.spec, game.video, game.label, 500) for game in chosen]
-    service.run()
-    return list(zip(jobs, chosen, strict=True))
+from tests.chromium import Page
+from tests.tiny import write_video
 
 
 def _clip_page(folder: Path) -> Path:
@@ -53,15 +39,6 @@ def test_a_clip_is_drawn_unless_its_video_has_changed(flowcert, certified, tmp_p
     assert "file changed since it was prepared" in text
     assert "Player I picks flow" in text
     assert list((tmp_path / "report" / "clips").glob("*/*")) == []
-
-
-@pytest.fixture
-def page():
-    program = find_chromium()
-    if program is None:
-        pytest.skip("there is no Chromium on PATH; CHROMIUM names one")
-    with open_page(program) as opened:
-        yield opened
 
 
 def _shown(page: Page) -> list[str]:

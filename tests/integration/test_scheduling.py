@@ -392,3 +392,24 @@ def test_a_budget_of_time_limits_what_is_foreseen(desk: Desk, clip, wall, least,
     # Two clips have 18 s and 19 s left, for two workers.
     assert eta >= least
     assert most is None or eta <= most
+
+
+def test_clips_that_are_not_prepared_yet_are_foreseen_as_average_ones_and_not_counted(desk: Desk) -> None:
+    hand_in(desk, "three", 3)
+    desk.round()
+    assert desk.rows("SELECT points_needed, points_total, eta_seconds FROM job_progress") == [(0, 0, None)]
+    for _ in range(2):
+        # The first clip is prepared, and then attacked; the other two wait.
+        task = desk.rows("SELECT min(id) FROM tasks WHERE state = 'ready' AND video_id = 1")[0][0]
+        claim = desk.claim(task)
+        desk.ann.append(claim, answer(claim), 0.5)
+        desk.round()
+    claim = desk.claim(desk.rows("SELECT min(id) FROM tasks WHERE state = 'ready' AND kind = 'explore'")[0][0])
+    desk.ann.append(claim, cut(claim, points=3), 0.5)
+    desk.round()
+    ((explored, needed, total, eta, rate),) = desk.rows(
+        "SELECT points_explored, points_needed, points_total, eta_seconds, points_per_second FROM job_progress"
+    )
+    assert (explored, needed, total) == (3, 133, 133)
+    # Two clips are to be prepared and attacked by two workers, and three have 133 points each.
+    assert eta == pytest.approx(2 * (0.5 + 0.5) / 2 + (3 * 133 - 3) / rate)

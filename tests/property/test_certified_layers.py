@@ -34,11 +34,6 @@ WHOLE = Lattice((1, 1), (0, 0), (1, 1))
 EXPONENTS = {Norm.L1: 1, Norm.L2: 2, Norm.LINF: math.inf}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def normal(*size):
     return torch.randn(*size, dtype=torch.float64)
 

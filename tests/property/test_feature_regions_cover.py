@@ -47,7 +47,9 @@ def test_labels_are_dense_covering_bounded_and_repeatable(case):
         assert set(step.ravel()) == set(range(len(sizes)))
         assert min(sizes) >= 1
         assert sum(sizes) == height * width
-        assert len(sizes) <= partition.max_regions(height, width)
-        if partition.kind not in (PartitionKind.SUPERPIXEL, PartitionKind.SALIENCY):
-            assert len(sizes) == partition.max_regions(height, width)
+        if partition.kind in (PartitionKind.SUPERPIXEL, PartitionKind.SALIENCY):
+            assert len(sizes) <= partition.regions
+        else:
+            pixels = partition.kind is PartitionKind.PIXEL
+            assert len(sizes) == (height * width if pixels else partition.rows * partition.columns)
     np.testing.assert_array_equal(labels, label_regions(partition, flow.copy(), saliency))

@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 
 import pytest
-import torch
 
 from tests.soundness import KINDS, Effort, certify, check_grid, check_real, checked_cases, draw_cases
 
@@ -13,11 +12,6 @@ CHUNKS, MODELS_PER_CHUNK, SAMPLES = 2, 18, 300
 EFFORT = Effort(SAMPLES, attacks=(1.0,), checks=4)
 #: Another seed than the benchmark's: other models.
 SEED = 1
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

@@ -11,7 +11,6 @@ from random import Random
 import numpy as np
 import pytest
 import sqlalchemy as sa
-import torch
 from sqlalchemy.orm import Session
 
 from common.store.tables import Certificate
@@ -53,7 +52,6 @@ def steepest(game: TinyGame, bench: Workbench) -> float:
 def test_a_guided_search_finds_what_brute_force_finds(
     seed: int, engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.set_num_threads(1)
     # What the attack finds between grid points may be steeper than the constant, and leaves exploration little to do.
     monkeypatch.setattr(work, "search_upper_bounds", lambda *_: UpperBounds(None, None, None, Effort()))
     rng = Random(seed)

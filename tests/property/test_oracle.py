@@ -8,7 +8,6 @@ from random import Random
 
 import pytest
 import sqlalchemy as sa
-import torch
 
 from scheduler import levels
 from tests.harness import Service, check_clip, finished_clip
@@ -34,7 +33,6 @@ def draw_task_points(rng: Random, game: TinyGame) -> int:
 def test_the_service_finds_what_brute_force_finds(
     seed: int, engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.set_num_threads(1)
     rng = Random(seed)
     # Tiny games would hardly ever have a second level.
     monkeypatch.setattr(levels, "LEAST_LEVEL_POINTS", rng.choice([1, 10, 40, levels.LEAST_LEVEL_POINTS]))

@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("path", ["deep/clip.avi", "inside/clip.avi", "deep/../deep/clip.avi", "none.avi", "."])
-def test_inside(root: Path, path: str) -> None:
+def test_what_really_lies_in_a_root_is_inside(root: Path, path: str) -> None:
     assert outside(root / path, [root]) is None
     # A root may be a link itself, and so may the way to the file.
     assert outside(root / path, [root.parent / "alias"]) is None
@@ -38,7 +38,7 @@ def test_inside(root: Path, path: str) -> None:
     "path", ["../secret", "file", "folder/secret", "relative", "inside/../../secret", "/etc/passwd", "../root2/x", "..",
              "folder/none", "/proc/self/root/etc/passwd", "/dev/zero"],
 )  # fmt: skip
-def test_outside(root: Path, path: str) -> None:
+def test_what_lies_elsewhere_is_outside(root: Path, path: str) -> None:
     assert outside(root / path, [root]) == "lies outside the data roots (FLOWCERT_DATA_ROOTS)"
     assert outside(root / path, []) is None
 

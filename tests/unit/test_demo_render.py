@@ -73,7 +73,7 @@ def test_unwritable_folder_is_an_input_error(tmp_path) -> None:
         render_dataset(tmp_path, per_class=1, seed=0)
 
 
-def test_command_line_renders(tmp_path) -> None:
+def test_the_command_line_renders_clips(tmp_path) -> None:
     command = [sys.executable, "-m", "worker.demo.render", str(tmp_path / "out"), "--per-class", "1", "--seed", "2"]
     subprocess.run(command, check=True)
     assert cv2.VideoCapture(str(tmp_path / "out/MoveUp/v_MoveUp_g01_c01.avi"), cv2.CAP_FFMPEG).read()[0]

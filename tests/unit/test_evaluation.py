@@ -22,11 +22,6 @@ from worker.tolerances import FLOAT32_BAND, FLOAT64_BAND
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def random_clip(seed, frames=4, height=9, width=12, partition="grid:2x2"):
     """A clip without a video: any bytes are frames, any finite numbers are flows."""
     rng = np.random.default_rng(seed)

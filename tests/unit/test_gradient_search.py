@@ -6,7 +6,6 @@ from random import Random
 
 import numpy as np
 import pytest
-import torch
 
 from common.game import Point, length
 from common.settings import Settings
@@ -38,7 +37,6 @@ class Drawn:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("games")
     games = []
     bench = Workbench(Settings(data_dir=folder))

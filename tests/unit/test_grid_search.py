@@ -5,7 +5,6 @@ from random import Random
 
 import numpy as np
 import pytest
-import torch
 
 from common.game import ROOT, Game
 from common.settings import Settings
@@ -45,7 +44,6 @@ def downhill(game, judge, tau):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("games")
     bench = Workbench(Settings(data_dir=folder))
     games = []

@@ -164,7 +164,7 @@ def test_a_pipe_is_not_waited_for(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {0: torch.zeros(1)}, {"epoch": 3}])
-def test_no_state_dict(tmp_path, content) -> None:
+def test_what_is_no_state_dict_is_refused(tmp_path, content) -> None:
     path = tmp_path / "w.pt"
     torch.save(content, path)
     assert "tensor" in refusal(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from pathlib import Path
 from random import Random
 
@@ -32,11 +33,18 @@ from worker.work import carry_out
 
 ARGS = {"classes": 3, "height": 9, "width": 12, "hidden": 8, "channels": [4, 6], "features": 8}
 BATCH = 16
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+#: What torch says where a library has no memory, and what it says of other things that are wrong.
+SHORT = (
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.",
+)
+NOT_SHORT = (
+    "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(handle)`",
+    "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+    "the model says: CUDNN_STATUS_ALLOC_FAILED",
+)
 
 
 def clip() -> PreparedClip:
@@ -70,6 +78,23 @@ def points(many: int) -> list[tuple[tuple[int, int], ...]]:
 def test_plain_batches_are_halved_until_they_fit(most: int) -> None:
     roomy, small = pair(SmallWhole, most)
     assert small.logits(points(40)) == pytest.approx(roomy.logits(points(40)), abs=FLOAT32_BAND / 10)
+
+
+@pytest.mark.parametrize("said", SHORT)
+def test_libraries_without_memory_of_their_own_are_given_halves(said: str) -> None:
+    roomy, small = pair(SmallWhole, 3)
+    small.module._said = said
+    assert small.logits(points(40)) == pytest.approx(roomy.logits(points(40)), abs=FLOAT32_BAND / 10)
+    assert small._batches.size == 2
+
+
+@pytest.mark.parametrize("said", NOT_SHORT)
+def test_no_other_error_is_taken_for_a_lack_of_memory(said: str) -> None:
+    _, small = pair(SmallWhole, 3)
+    small.module._said = said
+    with pytest.raises(RuntimeError, match=re.escape(said)):
+        small.logits(points(40))
+    assert small._batches.size == BATCH
 
 
 @pytest.mark.parametrize("most", [1, 3])
@@ -150,6 +175,9 @@ def test_a_task_that_does_not_fit_at_all_says_so_and_frees_what_it_held(
     with pytest.raises(DeviceMemoryError, match=r"cpu: .*CUDA out of memory"):
         carry_out(bench, claim, lambda: None, lambda: None)
     assert not bench._judges
+    bench.model(claim.spec.model).module._said = NOT_SHORT[0]
+    with pytest.raises(RuntimeError, match="EXECUTION_FAILED"):
+        carry_out(bench, claim, lambda: None, lambda: None)
 
 
 def test_a_model_is_loaded_once_for_all_tasks_of_its_job(tmp_path: Path, games: list[TinyGame]) -> None:

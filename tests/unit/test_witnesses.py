@@ -53,7 +53,6 @@ class Drawn:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("games")
     bench = Workbench(Settings(data_dir=folder))
     games = []

@@ -5,8 +5,6 @@ The scheduler has no torch; it runs ``python -m worker.entry.check_model`` when 
 
 from __future__ import annotations
 
-import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,11 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from common.errors import FlowcertError, InputError
+from common.errors import InputError
 from common.jobspec import ModelSpec, SamplingSpec, first_problem
 from worker.certify import supports
+from worker.entry.questions import answer_one
 from worker.models import MODELS, WeightsInfo, check_forward, find_factory, inspect_weights, load_model
-from worker.numerics import configure_numerics
 
 
 class _Question(BaseModel):
@@ -65,17 +63,7 @@ def check(text: str) -> dict[str, Any]:
 
 def main() -> int:
     """Read the question from standard input, write the answer to standard output; 0 when the model is usable."""
-    try:
-        # A user's factory may print; the answer must stay the only line on standard output.
-        with contextlib.redirect_stdout(sys.stderr):
-            configure_numerics(threads=1)
-            answer = {"ok": True, **check(sys.stdin.read())}
-    except InputError as error:
-        answer = {"ok": False, "where": error.where, "problem": error.problem}
-    except FlowcertError as error:
-        answer = {"ok": False, "where": "model", "problem": str(error)}
-    sys.stdout.write(json.dumps(answer) + "\n")
-    return 0 if answer["ok"] else 1
+    return answer_one(check, "model")
 
 
 def _sampling(question: _Question, info: WeightsInfo) -> SamplingSpec:

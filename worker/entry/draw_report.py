@@ -13,57 +13,38 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
-
-import torch
-from pydantic import BaseModel, ConfigDict
 
 from common.errors import FlowcertError
 from common.features import PartitionKind
-from common.jobspec import JobSpec, ModelSpec
 from common.settings import Settings
-from common.wire import Moves, PointField
 from worker.clip import Influence, PreparedClip, load_or_prepare
-from worker.models import load_model
+from worker.entry.questions import PictureQuestion
 from worker.numerics import configure_numerics
-from worker.permission import refusal
 from worker.picture import Outcome, Scene, draw_change, draw_clip
-from worker.replay import Change
 from worker.saliency import influence_of
 
 Answer = dict[str, Any]
 
 
-class Question(BaseModel):
-    """A clip, with its witness where it has one, and an empty folder for its pictures."""
+class Question(PictureQuestion):
+    """A clip with what the model says of it; its folder is empty."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    spec: JobSpec
-    video: Path
-    label: str
-    digest: str
-    point: PointField | None  #: of a grid witness
-    moves: Moves | None  #: of a real witness, in pixels
     before: Outcome
     after: Outcome | None  #: None where there is no witness
-    out: Path
 
 
 def answer(question: Question, settings: Settings) -> Answer:
     """Draw one clip; ``problem`` says why there are no pictures of it, and is None when there are."""
-    forbidden = refusal(question.spec.model, str(question.video), settings)
+    forbidden = question.forbidden(settings)
     if forbidden is not None:
         return {"problem": forbidden}
     try:
         clip = _clip(question, settings)
         drawn = draw_clip(clip, question.out)
         if question.after is not None:
-            spec = question.spec
-            change = Change.of_witness(question.point, question.moves, float(spec.tau))
-            scene = Scene(question.video, question.label, spec, clip, change, question.before, question.after)
+            change = question.change()
+            scene = Scene(question.video, question.label, question.spec, clip, change, question.before, question.after)
             found = draw_change(scene, question.out)
             drawn = {**drawn, **found, "sprites": {**drawn["sprites"], **found["sprites"]}}
     except FlowcertError as error:
@@ -76,19 +57,14 @@ def _clip(question: Question, settings: Settings) -> PreparedClip:
     spec = question.spec
     return load_or_prepare(
         question.video, spec.sampling, spec.flow, spec.partition, settings.max_clip_bytes, settings.cache_dir,
-        question.digest, _influence(spec, question.label),
+        question.digest, _influence(question),
     )  # fmt: skip
 
 
-def _influence(spec: JobSpec, label: str) -> Influence | None:
-    if spec.partition.kind is not PartitionKind.SALIENCY:
+def _influence(question: Question) -> Influence | None:
+    if question.spec.partition.kind is not PartitionKind.SALIENCY:
         return None
-    return influence_of(spec, label, _model(spec.model.model_dump_json()))
-
-
-@lru_cache(maxsize=2)
-def _model(spec: str) -> torch.nn.Module:
-    return load_model(ModelSpec.model_validate_json(spec), torch.device("cpu")).module
+    return influence_of(question.spec, question.label, question.module())
 
 
 def _answers(lines: Iterable[str], settings: Settings) -> Iterator[Answer]:

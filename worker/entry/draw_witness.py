@@ -5,37 +5,17 @@ The scheduler has neither torch nor cv2; ``flowcert witness`` runs ``python -m w
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from common.errors import FlowcertError, InputError
-from common.jobspec import JobSpec, first_problem
+from common.errors import InputError
+from common.jobspec import first_problem
 from common.settings import Settings
-from common.wire import Moves, PointField
-from worker.models import load_model
-from worker.numerics import configure_numerics
-from worker.permission import refusal
+from worker.entry.questions import PictureQuestion, answer_one
 from worker.picture import describe, draw_strip, screens, stage, write_video
-from worker.replay import Change, Source
-
-
-class _Question(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    spec: JobSpec
-    video: Path
-    label: str
-    digest: str
-    point: PointField | None  #: of a grid witness
-    moves: Moves | None  #: of a real witness, in pixels
-    out: Path
-    max_clip_bytes: int
 
 
 def draw(text: str) -> dict[str, Any]:
@@ -44,18 +24,14 @@ def draw(text: str) -> dict[str, Any]:
     Raises FlowcertError where the clip, the model or the folder cannot be used, or the witness is none here.
     """
     try:
-        question = _Question.model_validate_json(text)
+        question = PictureQuestion.model_validate_json(text)
     except ValidationError as error:
         raise first_problem(error) from error
-    forbidden = refusal(question.spec.model, str(question.video), Settings())
+    settings = Settings()
+    forbidden = question.forbidden(settings)
     if forbidden is not None:
         raise InputError("VIDEO", forbidden)
-    spec = question.spec
-    source = Source(
-        video=question.video, label=question.label, digest=question.digest, spec=spec,
-        module=load_model(spec.model, torch.device("cpu")).module, max_bytes=question.max_clip_bytes,
-    )  # fmt: skip
-    scene = stage(Change.of_witness(question.point, question.moves, float(spec.tau)), source)
+    scene = stage(question.change(), question.source(settings))
     film, strip = write_video(list(screens(scene)), question.out / "witness"), question.out / "witness.png"
     draw_strip(scene, strip)
     document = describe(scene)
@@ -69,17 +45,7 @@ def draw(text: str) -> dict[str, Any]:
 
 def main() -> int:
     """Read the question from standard input, write the answer to standard output; 0 when the witness is drawn."""
-    try:
-        # A user's factory may print; the answer must stay the only line on standard output.
-        with contextlib.redirect_stdout(sys.stderr):
-            configure_numerics(threads=1)
-            answer = {"ok": True, **draw(sys.stdin.read())}
-    except InputError as error:
-        answer = {"ok": False, "where": error.where, "problem": error.problem}
-    except FlowcertError as error:
-        answer = {"ok": False, "where": "VIDEO", "problem": str(error)}
-    sys.stdout.write(json.dumps(answer) + "\n")
-    return 0 if answer["ok"] else 1
+    return answer_one(draw, "VIDEO")
 
 
 if __name__ == "__main__":

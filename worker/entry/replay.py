@@ -9,37 +9,23 @@ import contextlib
 import json
 import math
 import sys
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, assert_never
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from common.errors import FlowcertError
 from common.game import Point, Subtree
-from common.jobspec import JobSpec, ModelSpec
 from common.settings import Settings
 from common.wire import Moves, RealWitness, Witness
-from worker.models import LoadedModel, load_model
+from worker.entry.questions import ClipQuestion
 from worker.numerics import configure_numerics
-from worker.permission import refusal
 from worker.recheck import Explored, Recheck, recheck_points, recheck_radius
 from worker.replay import Source, replay, replay_real
 
 Answer = dict[str, Any]
 
 
-class _Evidence(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    video: str
-    label: str
-    digest: str
-    spec: JobSpec
-
-
-class WitnessQuestion(_Evidence):
+class WitnessQuestion(ClipQuestion):
     """A grid witness as the database has it."""
 
     kind: Literal["grid"]
@@ -48,7 +34,7 @@ class WitnessQuestion(_Evidence):
     predicted: str
 
 
-class RealWitnessQuestion(_Evidence):
+class RealWitnessQuestion(ClipQuestion):
     """A real witness as the database has it."""
 
     kind: Literal["real"]
@@ -57,14 +43,14 @@ class RealWitnessQuestion(_Evidence):
     predicted: str
 
 
-class CertificateQuestion(_Evidence):
+class CertificateQuestion(ClipQuestion):
     """A certified radius, in pixels of the norm."""
 
     kind: Literal["certificate"]
     radius: float
 
 
-class ExplorationQuestion(_Evidence):
+class ExplorationQuestion(ClipQuestion):
     """What an explore task says of a subtree; ``most`` of its points are evaluated."""
 
     kind: Literal["exploration"]
@@ -85,15 +71,11 @@ _QUESTION: TypeAdapter[Question] = TypeAdapter(Annotated[Question, Field(discrim
 
 def answer(question: Question, settings: Settings) -> Answer:
     """Check one piece of evidence; ``problem`` is None when it is what the database says."""
-    forbidden = refusal(question.spec.model, question.video, settings)
+    forbidden = question.forbidden(settings)
     if forbidden is not None:
         return _answer(forbidden, None)
     try:
-        source = Source(
-            video=Path(question.video), label=question.label, digest=question.digest, spec=question.spec,
-            module=_model(question.spec.model.model_dump_json()).module, max_bytes=settings.max_clip_bytes,
-        )  # fmt: skip
-        return _checked(question, source)
+        return _checked(question, question.source(settings))
     except FlowcertError as error:
         return _answer(str(error), None)
 
@@ -133,11 +115,6 @@ def _rechecked(found: Recheck) -> Answer:
 def _answer(problem: str | None, margin: float | None, points: int | None = None) -> Answer:
     # A bound that overflowed is minus infinity, which JSON does not have.
     return {"problem": problem, "margin": margin if margin is None or math.isfinite(margin) else None, "points": points}
-
-
-@lru_cache(maxsize=2)
-def _model(spec: str) -> LoadedModel:
-    return load_model(ModelSpec.model_validate_json(spec), torch.device("cpu"))
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from torch import Tensor
 from common.game import ROOT, Point
 from common.game.blocks import Block, block_of
 from worker.factorised.slots import Slots, TooManyRows
-from worker.factorised.variants import Family, Variants
+from worker.factorised.variants import Variants, by_family
 from worker.halving import Halving
 from worker.models.recurrence import Factorised
 from worker.plain import Logits, PlainEvaluator, finite
@@ -154,7 +154,7 @@ class FactorisedEvaluator:
             before_flow[index] = len(prefixes)
             prefixes.append(before)
         prefix = np.where(same, before_flow[block.parent], block.parent)
-        groups = self._groups(block, flow, same, within)
+        groups = by_family(block, flow, same, within)
         used = [prefixes[int(index)] for index in np.unique(prefix)]
         kept = self._prefix_rows(used)
         variant = np.zeros(len(block), np.int64)
@@ -165,23 +165,6 @@ class FactorisedEvaluator:
             variant[at] = rows
         row_of = np.array([kept.get(point, 0) for point in prefixes], np.int64)
         return _Starts(row_of[prefix], variant, flow)
-
-    def _groups(
-        self, block: Block, flow: Integers, same: npt.NDArray[np.bool_], within: dict[int, Point]
-    ) -> list[tuple[Family, npt.NDArray[np.intp]]]:
-        """Group a block's points by family of variants; a parent matters only where it changes the same flow."""
-        parent = np.where(same, block.parent, -1)
-        steps = np.abs(block.value)
-        changed = np.flatnonzero(steps)
-        if not changed.size:
-            return []
-        # One integer for the three, so that a single sort groups them.
-        key = (flow * (len(block.parents) + 1) + parent + 1)[changed] * (steps.max() + 1) + steps[changed]
-        order = np.argsort(key, kind="stable")
-        groups = np.split(changed[order], np.flatnonzero(np.diff(key[order])) + 1)
-        return [
-            ((int(flow[rows[0]]), within.get(int(parent[rows[0]]), ROOT), int(steps[rows[0]])), rows) for rows in groups
-        ]
 
     def _prefix_rows(self, points: Sequence[Point]) -> dict[Point, int]:
         """Rows of the kept states of prefixes, after computing the missing ones, those with fewer flows first."""

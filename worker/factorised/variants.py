@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from common.game import Point
+from common.game import ROOT, Block, Point
 from worker.factorised.slots import Slots
 
 Integers = npt.NDArray[np.int64]
@@ -101,3 +101,25 @@ class Variants(Slots[Family]):
         """Give a family's rows back and forget which variants they held."""
         super().drop(key)
         self._tables.pop(key, None)
+
+
+def by_family(
+    block: Block, flow: Integers, same: npt.NDArray[np.bool_], within: dict[int, Point]
+) -> list[tuple[Family, npt.NDArray[np.intp]]]:
+    """Group a block's points by family of variants; a parent matters only where it changes the same flow.
+
+    ``flow`` is the last flow that each point changes, ``same`` whether its parent changes that one too, ``[B]`` each;
+    ``within`` has, by the parent's number, what it changes there.
+    """
+    parent = np.where(same, block.parent, -1)
+    steps = np.abs(block.value)
+    changed = np.flatnonzero(steps)
+    if not changed.size:
+        return []
+    # One integer for the three, so that a single sort groups them.
+    key = (flow * (len(block.parents) + 1) + parent + 1)[changed] * (steps.max() + 1) + steps[changed]
+    order = np.argsort(key, kind="stable")
+    groups = np.split(changed[order], np.flatnonzero(np.diff(key[order])) + 1)
+    return [
+        ((int(flow[rows[0]]), within.get(int(parent[rows[0]]), ROOT), int(steps[rows[0]])), rows) for rows in groups
+    ]

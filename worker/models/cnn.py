@@ -11,7 +11,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from worker.models.frame_model import FrameGru, FrameLstm, FrameMean
+from worker.models.frame_model import FrameGru, FrameLstm, FrameMean, FrameModel
 
 CHANNELS = (16, 32, 64, 64)
 
@@ -25,8 +25,19 @@ def strided_encoder(height: int, width: int, channels: Sequence[int], features: 
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, features))
 
 
+class _Strided(FrameModel):
+    """What the classifiers below have in common: how their encoder is given frames."""
+
+    encoder: nn.Sequential
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Give the features ``[N, F]`` of the frames ``[N, 3, H, W]``, RGB in [0, 1]."""
+        features: Tensor = self.encoder(frames * 2.0 - 1.0)
+        return features
+
+
 @final
-class CnnLstm(FrameLstm):
+class CnnLstm(_Strided, FrameLstm):
     """Convolutions of stride 2 with ReLU, then a linear feature vector per frame, then the LSTM.
 
     With its default sizes and 64x64 frames it has about 160,000 parameters.
@@ -53,14 +64,9 @@ class CnnLstm(FrameLstm):
         super().__init__(features, hidden, classes)
         self.encoder = strided_encoder(height, width, channels, features)
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """Give the features ``[N, F]`` of the frames ``[N, 3, H, W]``, RGB in [0, 1]."""
-        features: Tensor = self.encoder(frames * 2.0 - 1.0)
-        return features
-
 
 @final
-class CnnGru(FrameGru):
+class CnnGru(_Strided, FrameGru):
     """The same encoder with a GRU; parameters as for :class:`CnnLstm`."""
 
     def __init__(
@@ -75,14 +81,9 @@ class CnnGru(FrameGru):
         super().__init__(features, hidden, classes)
         self.encoder = strided_encoder(height, width, channels, features)
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """Give the features ``[N, F]`` of the frames ``[N, 3, H, W]``, RGB in [0, 1]."""
-        features: Tensor = self.encoder(frames * 2.0 - 1.0)
-        return features
-
 
 @final
-class CnnMean(FrameMean):
+class CnnMean(_Strided, FrameMean):
     """The same encoder with the mean of the features; parameters as for :class:`CnnLstm`."""
 
     def __init__(
@@ -90,8 +91,3 @@ class CnnMean(FrameMean):
     ) -> None:
         super().__init__(features, classes)
         self.encoder = strided_encoder(height, width, channels, features)
-
-    def encode(self, frames: Tensor) -> Tensor:
-        """Give the features ``[N, F]`` of the frames ``[N, 3, H, W]``, RGB in [0, 1]."""
-        features: Tensor = self.encoder(frames * 2.0 - 1.0)
-        return features

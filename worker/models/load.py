@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError, NumericalError
+from common.errors import InputError, NumericalError, named_line
 from common.jobspec import ModelSpec, SamplingSpec
 from worker.models.registry import build
 from worker.models.weights import read_weights
@@ -31,10 +31,9 @@ def load_model(spec: ModelSpec, device: torch.device) -> LoadedModel:
     Raises HostError when the weights file is missing here or not the pinned one, InputError when the model cannot be
     built, or the file is unusable or does not fit the model; the message names the first wrong parameter.
     """
-    path = Path(spec.weights)
-    file = read_weights(path, pinned=spec.sha256)
+    file = read_weights(Path(spec.weights), pinned=spec.sha256)
     module = build(spec.name, spec.args)
-    _check_fit(path, module.state_dict(), file.tensors)
+    check_fit("weights", spec.weights, module.state_dict(), file.tensors)
     module.load_state_dict(file.tensors, strict=True)
     module = module.to(device=device, dtype=torch.float32).eval().requires_grad_(requires_grad=False)
     return LoadedModel(module, spec.classes, file.sha256)
@@ -53,7 +52,7 @@ def check_forward(model: LoadedModel, sampling: SamplingSpec, dtype: torch.dtype
         with torch.inference_mode():
             logits = module(clip)
     except Exception as error:  # The module may be the user's code and may raise anything.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = named_line(error)
         kind = str(dtype).removeprefix("torch.")
         raise InputError("model", f"refuses a clip of shape {_shape(clip)} in {kind}: {reason}") from error
     wanted = (1, len(model.classes))
@@ -64,19 +63,22 @@ def check_forward(model: LoadedModel, sampling: SamplingSpec, dtype: torch.dtype
         raise NumericalError("the model gave NaN or infinite logits for a black clip")
 
 
-def _check_fit(path: Path, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """Raise InputError for the first parameter, in the model's order, that the file lacks or has in another shape."""
+def check_fit(where: str, file: str, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Raise InputError for the first parameter, in the model's order, that the file lacks or has in another shape.
+
+    ``where`` is the option that names the ``file``. One that the model has none of is refused as well.
+    """
     for name, tensor in wanted.items():
         if name not in given:
             first = next(iter(given), "nothing")
             problem = f"parameter {name} is missing; the model needs {_shape(tensor)} (the file begins with {first})"
-            raise InputError("weights", f"{path}: {problem}")
+            raise InputError(where, f"{file}: {problem}")
         if given[name].shape != tensor.shape:
-            problem = f"{path}: parameter {name} has shape {_shape(given[name])}, the model needs {_shape(tensor)}"
-            raise InputError("weights", problem)
+            problem = f"{file}: parameter {name} has shape {_shape(given[name])}, the model needs {_shape(tensor)}"
+            raise InputError(where, problem)
     unexpected = next((name for name in given if name not in wanted), None)
     if unexpected is not None:
-        raise InputError("weights", f"{path}: parameter {unexpected} is unexpected; the model has none of this name")
+        raise InputError(where, f"{file}: parameter {unexpected} is unexpected; the model has none of this name")
 
 
 def _shape(tensor: Tensor) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
-from common.errors import InputError
+from common.errors import InputError, named_line
 from worker.models import efficientnet_lstm, vgg16_lstm
 from worker.models.cnn import CnnGru, CnnLstm, CnnMean
 from worker.models.efficientnet_lstm import EfficientNetLite0Lstm
@@ -74,7 +74,7 @@ def build(name: str, args: Mapping[str, Any]) -> nn.Module:
     try:
         module = factory(**args)
     except Exception as error:  # The factory is the user's code and may raise anything.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = named_line(error)
         problem = f"{name} could not be built with the arguments {dict(args)} (--model-args): {reason}"
         raise InputError("model", problem) from error
     if not isinstance(module, nn.Module):
@@ -103,7 +103,7 @@ def _user_factory(name: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # Importing runs the user's code, which may raise anything.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = named_line(error)
         problem = f"module {module_name!r} cannot be imported here ({reason}); looked for in {here} and on PYTHONPATH"
         raise InputError("model", f"{name}: {problem}") from error
     factory = getattr(module, attribute, None)

@@ -10,6 +10,7 @@ from typing import Final
 from torch import Tensor, nn
 
 from common.errors import InputError
+from worker.models.load import check_fit
 from worker.models.registry import ENCODER_STATES, SHIPPED_ENCODERS
 from worker.models.weights import read_weights
 from worker.training.request import IMAGENET
@@ -27,15 +28,7 @@ def start_encoder(module: nn.Module, model: str, given: str | None) -> None:
         return
     state = SHIPPED_ENCODERS[model].load() if given == IMAGENET else _from_file(model, given)
     wanted = {name: value for name, value in module.state_dict().items() if not name.startswith(_HEAD)}
-    for name, value in wanted.items():
-        if name not in state:
-            raise InputError("encoder_weights", f"{given}: parameter {name} of {model} is missing")
-        if state[name].shape != value.shape:
-            shapes = f"{tuple(state[name].shape)}, {model} needs {tuple(value.shape)}"
-            raise InputError("encoder_weights", f"{given}: parameter {name} has shape {shapes}")
-    unexpected = next((name for name in state if name not in wanted), None)
-    if unexpected is not None:
-        raise InputError("encoder_weights", f"{given}: parameter {unexpected} is not one of {model}")
+    check_fit("encoder_weights", given, wanted, state)
     module.load_state_dict(state, strict=False)
 
 

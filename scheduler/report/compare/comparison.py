@@ -9,13 +9,11 @@ from sqlalchemy import Engine
 
 from common.errors import InputError
 from common.jobspec import JobSpec
-from scheduler.report.compare.pairs import Matched, correct, evaluated, match, paired_row
+from scheduler.report.compare.pairs import Matched, match, paired_row
 from scheduler.report.compare.settings import differences, remarks, require_comparable
 from scheduler.report.compare.statistics import RESAMPLES, Compared, compared
 from scheduler.report.rows import Row, clip_rows, job_progress, job_row
-from scheduler.report.summary import CONFIDENCE, SEED
-
-_JOB = ("job_id", "status", "dataset", "model", "features", "norm", "tau", "radius")
+from scheduler.report.summary import CONFIDENCE, JOB, SEED, correct, evaluated
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,8 @@ def comparison_object(comparison: Comparison) -> Row:
     """The whole comparison as one object."""
     matched = comparison.matched
     return {
-        "job_a": {key: comparison.a[key] for key in _JOB},
-        "job_b": {key: comparison.b[key] for key in _JOB},
+        "job_a": {key: comparison.a[key] for key in JOB},
+        "job_b": {key: comparison.b[key] for key in JOB},
         "differences": list(comparison.differences),
         "remarks": list(comparison.remarks),
         "clips": {

@@ -17,6 +17,7 @@ from fractions import Fraction
 
 from common.vocab import Guarantee, Norm, Verdict
 from scheduler.report.rows import Row
+from scheduler.report.summary import correct, evaluated
 
 #: Columns of ``video_bounds`` that a paired row has of each job.
 _OF_EACH = (
@@ -86,16 +87,6 @@ def match(a: Sequence[Row], b: Sequence[Row]) -> Matched:
             found[row["video_id"]] = same.pop()
     pairs = [(row, found[row["video_id"]]) for row in a if row["video_id"] in found]
     return Matched(pairs, len(a) - len(pairs), len(b) - len(pairs), changed)
-
-
-def evaluated(row: Row) -> bool:
-    """Whether a clip says anything: it was predicted, and did not fail."""
-    return row["predicted"] is not None and row["verdict"] != Verdict.FAILED
-
-
-def correct(row: Row) -> bool:
-    """Whether an evaluated clip is predicted as its label."""
-    return bool(row["predicted"] == row["label"])
 
 
 def known(row: Row, measure: str) -> Known:

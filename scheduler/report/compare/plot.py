@@ -9,7 +9,8 @@ from typing import Any
 
 from common.errors import InputError
 from scheduler.report.compare.comparison import Comparison
-from scheduler.report.compare.pairs import Known, Outcome, evaluated, known, outcome
+from scheduler.report.compare.pairs import Known, Outcome, known, outcome
+from scheduler.report.summary import evaluated
 
 _COLOURS = {
     Outcome.A: "tab:blue",

@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scheduler.report.compare.pairs import Known, Outcome, correct, difference, known, outcome
+from scheduler.report.compare.pairs import Known, Outcome, difference, known, outcome
 from scheduler.report.rows import Row
-from scheduler.report.summary import CONFIDENCE, SEED, numbered_groups
+from scheduler.report.summary import CONFIDENCE, SEED, correct, numbered_groups
 
 #: How often the groups are drawn anew: medians cost more than means.
 RESAMPLES = 2_000

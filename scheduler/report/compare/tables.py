@@ -15,7 +15,7 @@ from scheduler.report.compare.settings import shown
 from scheduler.report.compare.statistics import AT_LEAST, AT_MOST, RESAMPLES, Compared, Median
 from scheduler.report.rows import Row
 from scheduler.report.summary import CONFIDENCE, SEED
-from scheduler.report.tables import at_least, at_most, bounds, clip_name, distance
+from scheduler.report.tables import at_least, at_most, bounds, clip_name, columned, distance
 
 _STYLES = {Outcome.A: "bold blue", Outcome.B: "bold magenta", Outcome.EQUAL: "bold", Outcome.UNDECIDED: "dim"}
 
@@ -41,7 +41,7 @@ def comparison_tables(comparison: Comparison) -> Iterator[RenderableType]:
 def _settings(rows: Sequence[Row]) -> RenderableType:
     if not rows:
         return Text("the two specifications and budgets are the same")
-    table = _table("differs", "A", "B")
+    table = columned("differs", "A", "B")
     for row in rows:
         table.add_row(row["field"], escape(shown(row["a"])), escape(shown(row["b"])))
     return table
@@ -50,7 +50,7 @@ def _settings(rows: Sequence[Row]) -> RenderableType:
 def _clips(comparison: Comparison, measure: str) -> Table:
     name, norm = measure.lower(), comparison.a["norm"]
     bound = f">{measure} %s, px {norm}"
-    table = _table("clip", "verdict A", "verdict B", bound % "A", bound % "B", f">A − B, px {norm}", "ahead")
+    table = columned("clip", "verdict A", "verdict B", bound % "A", bound % "B", f">A − B, px {norm}", "ahead")
     for row in comparison.rows:
         word = row[f"{name}_outcome"]
         least, most = row[f"{name}_difference_at_least"], row[f"{name}_difference_at_most"]
@@ -80,7 +80,7 @@ def _word(word: Outcome) -> str:
 
 def _counts(comparison: Comparison) -> Table:
     matched, right = comparison.matched, comparison.correct
-    table = _table("clips", ">")
+    table = columned("clips", ">")
     for name, count in (
         ("in both jobs", len(matched.pairs)), ("in A only", matched.only_a), ("in B only", matched.only_b),
         ("evaluated in both", sum(right.values())), ("  correct in both", right["both"]),
@@ -94,7 +94,7 @@ def _counts(comparison: Comparison) -> Table:
 
 
 def _outcomes(measure: Compared) -> Iterator[RenderableType]:
-    table = _table(measure.measure, ">clips", ">of those, the other is misclassified")
+    table = columned(measure.measure, ">clips", ">of those, the other is misclassified")
     for word, name in (
         (Outcome.A, "A certainly ahead"), (Outcome.B, "B certainly ahead"), (Outcome.EQUAL, "equal"),
         (Outcome.UNDECIDED, "undecided"),
@@ -110,7 +110,7 @@ def _outcomes(measure: Compared) -> Iterator[RenderableType]:
 
 def _medians(measure: Compared, comparison: Comparison) -> Iterator[RenderableType]:
     within = f"{100 * CONFIDENCE:g} % interval"
-    table = _table(f"{measure.measure}, median of", f">px {comparison.a['norm']}", f">{within}")
+    table = columned(f"{measure.measure}, median of", f">px {comparison.a['norm']}", f">{within}")
     for row in measure.medians:
         # What is at least so much is rounded down, and what is at most so much up.
         rounded = at_least if row.quantity == AT_LEAST else at_most if row.quantity == AT_MOST else distance
@@ -124,7 +124,7 @@ def _medians(measure: Compared, comparison: Comparison) -> Iterator[RenderableTy
 
 
 def _tests(measure: Compared) -> Iterator[RenderableType]:
-    table = _table("test", ">clips", ">groups: A ahead", ">B ahead", ">even", ">p")
+    table = columned("test", ">clips", ">groups: A ahead", ">B ahead", ">even", ">p")
     for test in measure.tests:
         p_value = "" if test.p_value is None else f"{test.p_value:.2g}"
         counts = (test.clips, test.a, test.b, test.even)
@@ -138,10 +138,3 @@ def _tests(measure: Compared) -> Iterator[RenderableType]:
 
 def _interval(row: Median) -> str:
     return "" if row.low is None or row.high is None else f"{distance(row.low)} to {distance(row.high)}"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
-    return table

@@ -8,11 +8,11 @@ from typing import Any
 
 from common.moves import turns
 from common.vocab import Verdict
+from scheduler.intake.official import short_name
 from scheduler.report.pages.chart import Chart
 from scheduler.report.pages.curves import convergence_chart
 from scheduler.report.rows import Row
 from scheduler.report.strategy import moves
-from scheduler.report.tables import short_name
 
 #: Flows whose moves are told; of a real change, which moves most regions, each has many.
 _MOST_TURNS = 40

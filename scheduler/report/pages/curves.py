@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from common.vocab import Guarantee, Verdict
+from common.vocab import Guarantee
 from scheduler.report.pages.chart import Chart, Line, Steps, draw
 from scheduler.report.rows import Row
-from scheduler.report.summary import Summary, known_bounds, restricted
+from scheduler.report.summary import Summary, evaluated, known_bounds, restricted
 
 #: Steps that a curve may have. Of more clips, bounds are rounded to so many: lower ones down, upper ones up.
 _STEPS = 400
@@ -24,18 +24,18 @@ def share_chart(summary: Summary, clips: Sequence[Row]) -> Chart | None:
     Beside each is the share that still could be: no clip that is misclassified, or has a witness at less. None while no
     clip is evaluated. ``clips`` are rows of ``video_bounds``.
     """
-    evaluated = [row for row in clips if row["predicted"] is not None and row["verdict"] != Verdict.FAILED]
+    spoken_of = [row for row in clips if evaluated(row)]
     asked = list(dict.fromkeys((row["measure"], row["guarantee"]) for row in summary.shares))
-    if not evaluated or not asked:
+    if not spoken_of or not asked:
         return None
     first = summary.shares[0]
     per_entry = first["distance"] / first["displacement"]  # Pixels of the norm that make a displacement of 1 px.
     most = first["radius"] / per_entry
     lines = []
     for place, (measure, guarantee) in enumerate(asked):
-        bounds = [known_bounds(row, measure, guarantee) for row in evaluated]
+        bounds = [known_bounds(row, measure, guarantee) for row in spoken_of]
         for side, name in ((0, f"{measure}: certified"), (1, f"{measure}: not excluded by a witness")):
-            values = [restricted(row, pair[side]) / per_entry for row, pair in zip(evaluated, bounds, strict=True)]
+            values = [restricted(row, pair[side]) / per_entry for row, pair in zip(spoken_of, bounds, strict=True)]
             label = guarantee if side == 0 else Guarantee.WITNESS.value
             style = f"c{place} {'solid' if side == 0 else 'dashed'}"
             lines.append(Line(name, label, style, survival(values, most, side)))

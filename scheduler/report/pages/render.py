@@ -11,13 +11,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from common.vocab import Guarantee
+from scheduler.intake.official import short_name
 from scheduler.report.pages.chart import Chart
 from scheduler.report.pages.clip import ClipPage
 from scheduler.report.pages.provenance import Provenance, hash_lines
 from scheduler.report.rows import Row
 from scheduler.report.summary import CONFIDENCE, RESAMPLES, VERDICTS, Summary
 from scheduler.report.summary_table import interval_text, share_text
-from scheduler.report.tables import at_least, at_most, bounds, distance, msr_bounds, points_text, short_name
+from scheduler.report.tables import at_least, at_most, bounds, distance, msr_bounds, points_text
 
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Files that every page refers to.

@@ -24,11 +24,6 @@ HEADS = ("cnn_lstm", "cnn_gru", "cnn_mean")
 ROUNDING = 1e-7
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def random_clip(seed, frames=4, height=9, width=12, partition="grid:2x2"):
     """Random bytes, some of them black and white, with flows of which some are whole numbers: all kinks are met."""
     rng = np.random.default_rng(seed)

@@ -14,8 +14,6 @@ from common.jobspec import SamplingSpec
 
 WriteVideo = Callable[..., Path]
 
-MEGABYTE = 1_000_000
-
 
 def moving_frames(count: int, height: int = 48, width: int = 64) -> np.ndarray:
     """Smooth RGB texture that moves one pixel to the right per frame, brighter in red from frame to frame."""

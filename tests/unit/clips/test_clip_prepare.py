@@ -18,7 +18,8 @@ from common.errors import ClipError, IntegrityError
 from common.features import parse_partition
 from common.jobspec import DisSpec, FarnebackSpec, SamplingSpec
 from worker import clip as clip_module
-from worker.clip import PreparedClip, frames_tensor, load_or_prepare, point_to_delta, prepare_clip
+from worker.clip import PreparedClip, frames_tensor, load_or_prepare, prepare_clip
+from worker.replay import Change
 from worker.warp import manipulated_frame
 
 LIMIT = 100_000_000
@@ -44,27 +45,14 @@ def test_coordinates_are_numbered_by_flow_region_axis():
 
 def test_point_moves_exactly_its_regions():
     clip = tiny_clip()
-    points = np.eye(10, dtype=np.int64) * 3
-    delta = point_to_delta(clip, points, 0.5, torch.float64)
-    assert delta.shape == (10, 2, 2, 2, 2)
     table = clip.coordinate_table
-    for j, one in enumerate(delta):
-        region = torch.from_numpy(clip.labels[table.t[j]] == table.k[j])
-        expected = torch.zeros_like(one)
-        expected[table.t[j], table.axis[j]] = 1.5 * region
-        assert torch.equal(one, expected)
-        assert int((one != 0).sum()) == clip.coordinate_sizes[j]
-
-
-def test_tau_is_applied_in_float64_and_rounded_once():
-    delta = point_to_delta(tiny_clip(), np.full((1, 10), 3), 0.1, torch.float32)
-    assert float(delta[0, 0, 0, 0, 0]) == float(np.float32(3 * 0.1))
-
-
-@pytest.mark.parametrize("shape", [(10,), (1, 9), (1, 11)])
-def test_points_of_another_length_are_refused(shape):
-    with pytest.raises(ValueError, match="points have shape"):
-        point_to_delta(tiny_clip(), np.zeros(shape), 1.0, torch.float32)
+    for j in range(10):
+        delta = Change.on_grid(((j, 3),), 0.5).delta(clip)
+        expected = np.zeros_like(delta)
+        expected[table.t[j], table.axis[j]] = 1.5 * (clip.labels[table.t[j]] == table.k[j])
+        assert np.array_equal(delta, expected)
+        assert np.array_equal(delta != 0, clip.coordinate_index == j)
+        assert int((delta != 0).sum()) == clip.coordinate_sizes[j]
 
 
 def test_digest_depends_on_every_array_shape_and_type():
@@ -98,10 +86,9 @@ def test_changing_one_flow_changes_the_next_frame_only(write_video, sampling):
     clip = prepare_clip(write_video(), sampling, FLOW, GRID, LIMIT)
     frames, flow = frames_tensor(clip, torch.float32), torch.from_numpy(clip.flow)
     for t in range(7):
-        point = np.zeros((1, len(clip.coordinate_sizes)), np.int64)
-        point[0, clip.coordinate_table.t == t] = 2
-        delta = point_to_delta(clip, point, 0.5, torch.float32)[0]
-        changed = manipulated_frame(frames[:-1], frames[1:], flow, delta)
+        moved = np.flatnonzero(clip.coordinate_table.t == t)
+        delta = Change.on_grid(tuple((int(j), 2) for j in moved), 0.5).delta(clip)
+        changed = manipulated_frame(frames[:-1], frames[1:], flow, torch.from_numpy(delta).float())
         different = [not torch.equal(a, b) for a, b in zip(changed, frames[1:], strict=True)]
         assert different == [step == t for step in range(7)]
 

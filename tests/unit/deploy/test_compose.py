@@ -69,7 +69,7 @@ def test_workers_have_the_narrow_login_that_the_upgrade_makes() -> None:
         assert "POSTGRES_PASSWORD" not in str(SERVICES[name])
 
 
-def test_commands_exist() -> None:
+def test_commands_that_are_run_exist() -> None:
     assert parse(SERVICES["scheduler"]["command"]) == "flowcert scheduler"
     for name in WORKERS:
         assert parse(SERVICES[name]["command"]) == "flowcert worker"

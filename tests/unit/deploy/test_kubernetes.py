@@ -122,7 +122,7 @@ def test_mounts_are_of_volumes_that_exist() -> None:
         assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
 
 
-def test_settings_exist() -> None:
+def test_settings_that_are_named_exist() -> None:
     known = {f"FLOWCERT_{field.upper()}" for field in Settings.model_fields}
     used = {variable["name"] for _, container in everything() for variable in container.get("env", ())}
     used |= {name for secret in of("Secret").values() for name in secret["stringData"]}

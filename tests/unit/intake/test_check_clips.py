@@ -139,7 +139,7 @@ def test_a_reader_that_does_not_work_is_no_clips_fault(pretend):
         read_files(["a", "b"], NEED, LIMIT, lambda _: None)
 
 
-def test_faults_and_counts():
+def test_faults_are_found_and_counted():
     clips = [
         FoundClip("A", "/d/A/v_A_g01_c01.avi"),
         FoundClip("A", "/d/A/v_A_g01_c02.avi"),

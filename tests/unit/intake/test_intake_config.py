@@ -19,7 +19,7 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def test_options_alone():
+def test_options_alone_make_a_job():
     config = read_request({**OPTIONS, "model_args": '{"hidden": 8}', "classes": "A, B", "size": "32x48"}, None).config
     assert config.tau == Decimal("0.1")
     assert config.model_args == {"hidden": 8}

@@ -48,7 +48,7 @@ def test_a_single_video_is_labelled_by_its_folder_or_by_the_user(dataset):
         ("\ufefflabel,bytes,path\nA,5,A/a.avi\nB,5,B/b.MP4\n", ".csv"),
     ],
 )
-def test_lists_in_all_their_forms(dataset, tmp_path, text, suffix):
+def test_lists_are_read_in_all_their_forms(dataset, tmp_path, text, suffix):
     found = find_clips(listed(tmp_path, text, suffix), root=dataset)
     assert names(found) == [("A", "a.avi", None), ("B", "b.MP4", None)]
 

@@ -229,7 +229,7 @@ def test_an_encoder_starts_from_a_published_file_or_is_refused(tmp_path):
     bad = {
         "is missing": {name: value for name, value in published.items() if name != "_bn1.weight"},
         "has shape": published | {"_bn1.weight": torch.zeros(3)},
-        "extra is not one of": published | {"extra": torch.zeros(3)},
+        "extra is unexpected": published | {"extra": torch.zeros(3)},
     }
     for problem, state in bad.items():
         torch.save(state, path)
