@@ -69,8 +69,8 @@ def protocol_problem(protocol: int) -> str | None:
         return None
     age, where = ("an older", "there") if protocol < PROTOCOL else ("a newer", "here")
     return (
-        f"its scheduler is of {age} version, with protocol {protocol} where this worker has {PROTOCOL}; install the newer"
-        f" version {where} too, run: flowcert db upgrade, and start both again"
+        f"its scheduler is of {age} version, with protocol {protocol} where this worker has {PROTOCOL}; install the"
+        f" newer version {where} too, run: flowcert db upgrade, and start both again"
     )
 
 
