@@ -1,16 +1,31 @@
 # Every target sets up what it needs by itself; nothing has to be installed or started by hand.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: demo test lint docs bench bench-attack bench-guarantees bench-intake bench-service bench-views chaos evaluation venv reference help
+.PHONY: help demo test lint docs test-lowest test-newest test-python bench bench-attack bench-guarantees bench-intake \
+    bench-service bench-views chaos evaluation venv reference freeze
 
 # Where the demo keeps its servers, its clips and their logs; nothing outside this folder is touched.
 DEMO_DIR := build/demo
 STAMP := .venv/.installed
+# Which Python test-lowest, test-newest and test-python take, and the virtual environment that each makes for it.
+PYTHON ?= .venv/bin/python
+ELSEWHERE = build/venv-$(@:test-%=%)-$(notdir $(PYTHON))
+
+# Runs the tests but tests/acceptance in the target's own environment, into which pip installs with these options.
+define test_elsewhere
+@if ! $(ELSEWHERE)/bin/python -m pip --version >/dev/null 2>&1; then $(PYTHON) -m venv --clear $(ELSEWHERE); fi
+$(ELSEWHERE)/bin/python -m pip install -q --disable-pip-version-check --upgrade $(1) -e '.[dev]'
+$(ELSEWHERE)/bin/python -m pytest tests/unit tests/property tests/dashboards tests/integration
+endef
+
+##@ See it work
 
 demo: venv ## certify rendered clips through real servers, from nothing, and print the table
 	rm -rf $(DEMO_DIR)
 	mkdir -p $(DEMO_DIR)
 	env -u FLOWCERT_DATABASE_URL -u FLOWCERT_BROKER_URL FLOWCERT_DATA_DIR="$$PWD/$(DEMO_DIR)" .venv/bin/flowcert demo
+
+##@ Check a change
 
 test: venv ## run every test
 	.venv/bin/pytest
@@ -24,6 +39,19 @@ lint: venv docs ## check style, types, import contracts, that migrations and tab
 
 docs: venv ## build the documents as a site, whose links all lead somewhere; it goes to build/site
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+
+##@ Check what it runs on: minutes, and an environment of its own below build
+
+test-lowest: venv ## run most tests with the oldest dependencies that pyproject.toml allows
+	$(call test_elsewhere,-c constraints-lowest.txt)
+
+test-newest: venv ## run most tests with the newest dependencies that pyproject.toml allows
+	$(call test_elsewhere,--upgrade-strategy eager)
+
+test-python: venv ## run most tests with another Python: make test-python PYTHON=python3.13
+	$(call test_elsewhere,-c constraints.txt)
+
+##@ Measure
 
 bench: venv ## measure points per second; results go to build/bench
 	.venv/bin/python -m benchmarks.points_per_second
@@ -49,6 +77,8 @@ chaos: venv ## harm the running service for minutes and check that nothing is lo
 evaluation: venv ## certify UCF101's test clips at hand; writes build/evaluation.json and docs/evaluation.md
 	.venv/bin/python -m benchmarks.evaluation
 
+##@ Set up and write down
+
 reference: venv ## write docs/cli.md anew from the command line's own help
 	@mkdir -p build
 	.venv/bin/python -m scheduler.cli.reference > build/cli.md && mv build/cli.md docs/cli.md
@@ -61,11 +91,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
 	    rm -rf .venv; \
 	    python=; \
-	    for name in python3.11 python3; do \
-	        if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$name; break; fi; \
+	    for name in python3.11 python3.12 python3.13 python3; do \
+	        if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1; then python=$$name; break; fi; \
 	    done; \
 	    if [ -z "$$python" ]; then \
-	        echo "Python 3.11 or newer is needed; neither python3.11 nor python3 is one" >&2; exit 1; \
+	        echo "Python 3.11, 3.12 or 3.13 is needed, as python3.11, python3.12, python3.13 or python3" >&2; exit 1; \
 	    fi; \
 	    if ! $$python -c 'import ensurepip, venv' >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
 	        echo "$$python cannot make virtual environments; installing Debian's python3-venv"; \
@@ -81,5 +111,11 @@ $(STAMP): pyproject.toml constraints.txt
 	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+freeze: venv ## write down this release's database and protocol, for later ones to be tested with
+	[ -e tests/frozen/wire-$$(.venv/bin/python -c 'from common.wire import PROTOCOL; print(PROTOCOL)').json ] \
+	    || .venv/bin/python -m tests.freeze_wire
+	.venv/bin/python -m tests.freeze_database
+
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) ":" } \
+	    /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile

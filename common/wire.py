@@ -18,7 +18,7 @@ from common.vocab import StopReason, TaskKind
 
 #: The one Celery task name; it never changes, so that workers of different ages never drop each other's messages.
 TASK_NAME = "flowcert.work"
-#: Version of the claim and result documents below.
+#: Version of the documents below: any change of what they may say is a new one (tests/frozen/README.md).
 PROTOCOL = 4
 #: The one Celery queue.
 QUEUE = "flowcert"
@@ -62,6 +62,17 @@ class Message(BaseModel):
 
     protocol: int = Field(ge=0, lt=2**31)
     task: int = Field(ge=1, lt=2**63)
+
+
+def protocol_problem(protocol: int) -> str | None:
+    """Say why a message of this protocol is not answered here and what to do; None for one of this program's."""
+    if protocol == PROTOCOL:
+        return None
+    age, where = ("an older", "there") if protocol < PROTOCOL else ("a newer", "here")
+    return (
+        f"its scheduler is of {age} version, with protocol {protocol} where this worker has {PROTOCOL}; install the"
+        f" newer version {where} too, run: flowcert db upgrade, and start both again"
+    )
 
 
 class Claim(_Document):

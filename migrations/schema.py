@@ -1,8 +1,8 @@
 """Decides whether a database is at head, and brings it there: tables by Alembic, then views and functions anew.
 
-Views and functions have no history of their own: each upgrade drops the views, runs the revisions, and installs the
-current files of ``functions/`` and ``views/``. A digest of those files is kept in ``schema_objects``, and beside it the
-version of the program whose workers may claim tasks.
+Views and functions have no history of their own: each upgrade drops Flowcert's views, runs the revisions, and installs
+the current files of ``functions/`` and ``views/``; views of the user's own stay. A digest of those files is kept in
+``schema_objects``, and beside it the version of the program whose workers may claim tasks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from common.errors import SchemaError, ServerError
 from common.program import program_digest
@@ -27,6 +27,10 @@ _HERE = Path(__file__).parent
 #: Key of the session advisory lock that lets one upgrade run at a time; any constant does.
 _LOCK = 0x666C6F77
 _REMEDY = "run: flowcert db upgrade"
+#: Views that earlier versions installed and whose files are gone.
+_FORMER_VIEWS = ("video_certified_share", "video_class_bounds")
+#: PostgreSQL's code for what something else depends on.
+_DEPENDED_ON = "2BP01"
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
@@ -56,6 +60,11 @@ def _read_by(view: Path) -> set[str]:
     return set(re.findall(r"\b(?:FROM|JOIN) (\w+)", view.read_text(encoding="utf-8"))) - {view.stem}
 
 
+def own_views() -> list[str]:
+    """Names of the views that Flowcert installs, or once did: in its schema they are no one else's."""
+    return sorted({path.stem for path in (_HERE / "views").glob("*.sql")} | set(_FORMER_VIEWS))
+
+
 def objects_digest() -> str:
     """SHA-256 of the function and view files, names included."""
     digest = hashlib.sha256()
@@ -70,6 +79,8 @@ def upgrade(engine: Engine, *, program: bool = True) -> None:
 
     With ``program`` the database is also set up for this version's workers, so that those of any other may claim
     nothing more. Without, only when the schema is not at head: a command that merely looks stops nobody at work.
+
+    Raises SchemaError, and changes nothing, when a view of the user's own depends on what an upgrade replaces.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
@@ -86,11 +97,23 @@ def _upgrade_locked(engine: Engine, *, program: bool) -> None:
                 statement = text("UPDATE schema_objects SET program = :program WHERE program <> :program")
                 connection.execute(statement, {"program": program_digest()})
         return
+    try:
+        _replace_everything(engine)
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != _DEPENDED_ON:
+            raise
+        dependent = "; ".join(error.orig.diag.message_detail.splitlines())
+        raise SchemaError(
+            f"database: nothing was upgraded: {dependent}; drop what is not Flowcert's, {_REMEDY}, and make it again"
+        ) from error
+
+
+def _replace_everything(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL lock_timeout = '10s'"))
-        # Whatever they are called: those of an older version may have other names.
-        for view in inspect(connection).get_view_names():
-            connection.execute(text(f'DROP VIEW IF EXISTS "{view}" CASCADE'))
+        # All in one statement, since they read each other; never CASCADE, which would take the user's views along.
+        names = ", ".join(own_views())
+        connection.execute(text(f"DROP VIEW IF EXISTS {names}"))
         command.upgrade(alembic_config(connection), "head")
         for path in object_files():
             # Without parameters the driver leaves colons and percent signs of the file alone.

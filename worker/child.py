@@ -21,7 +21,7 @@ from common.errors import DeviceMemoryError, FlowcertError, HostError, first_lin
 from common.settings import Settings
 from common.store.engine import open_worker_engine
 from common.vocab import StopReason
-from common.wire import PROTOCOL, Claim, WorkerInfo
+from common.wire import PROTOCOL, Claim, WorkerInfo, protocol_problem
 from worker.bench import Workbench
 from worker.heart import Heart
 from worker.models.lstm_kernel import compile_kernels
@@ -80,8 +80,8 @@ class Child:
 
     def receive(self, protocol: int, task: int) -> None:
         """Answer one message: claim its task, unless the message is stale or of another version, and do it."""
-        if protocol != PROTOCOL:
-            log.error("unknown_protocol", protocol=protocol, known=PROTOCOL, task=task)
+        if problem := protocol_problem(protocol):
+            log.error("unknown_protocol", task=task, reason=problem)
             return
         with self._busy:
             if not self._do(task) and self._refused:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from common.celery_app import make_app
 from common.doorbell import MOST_BYTES, RefusedMessageError, ours
-from common.wire import PROTOCOL, QUEUE, TASK_NAME
+from common.wire import PROTOCOL, QUEUE, TASK_NAME, protocol_problem
 from tests.crew import Crew
 from tests.rows import Desk
 
@@ -130,7 +130,8 @@ def test_a_worker_lives_through_all_of_them(
     said = [json.loads(line) for line in crew.logs().splitlines() if line.startswith("{")]
     events = [line["event"] for line in said]
     assert events.count("message_refused") >= len(messages)
-    assert events.count("unknown_protocol") == 1
+    (refused,) = [line["reason"] for line in said if line["event"] == "unknown_protocol"]
+    assert refused == protocol_problem(PROTOCOL + 1)
     assert len(crew.logs()) < 100_000
 
 

@@ -20,7 +20,15 @@ from common.program import program_digest
 from common.store.engine import open_engine, open_worker_engine
 from common.store.tables import Base
 from migrations import schema
-from migrations.schema import alembic_config, object_files, objects_digest, problem_of, require_head, upgrade
+from migrations.schema import (
+    alembic_config,
+    object_files,
+    objects_digest,
+    own_views,
+    problem_of,
+    require_head,
+    upgrade,
+)
 
 
 @pytest.fixture
@@ -108,8 +116,7 @@ def test_down_and_up_again_is_the_same(empty: sa.Engine) -> None:
     upgrade(empty)
     before = snapshot(empty)
     with empty.begin() as connection:
-        for view in (schema._HERE / "views").glob("*.sql"):
-            connection.execute(sa.text(f"DROP VIEW IF EXISTS {view.stem} CASCADE"))
+        connection.execute(sa.text(f"DROP VIEW IF EXISTS {', '.join(own_views())}"))
         command.downgrade(alembic_config(connection), "base")
     with empty.connect() as connection:
         assert sa.inspect(connection).get_table_names() == ["alembic_version"]
@@ -150,6 +157,31 @@ def test_changed_files_are_refused_until_the_next_upgrade(
     assert "newer" in sa.inspect(engine).get_view_names()
 
 
+def test_an_upgrade_leaves_the_users_own_views_alone(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE VIEW my_jobs AS SELECT id, status FROM jobs"))
+        connection.execute(sa.text("CREATE VIEW video_class_bounds AS SELECT 1 AS of_an_earlier_version"))
+        connection.execute(sa.text("UPDATE schema_objects SET digest = 'older'"))
+    upgrade(engine)
+    require_head(engine)
+    assert set(sa.inspect(engine).get_view_names()) == {*own_views(), "my_jobs"} - set(schema._FORMER_VIEWS)
+
+
+def test_an_upgrade_says_which_views_are_in_its_way_and_changes_nothing(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA mine"))
+        connection.execute(sa.text("CREATE VIEW mine.late AS SELECT * FROM job_progress"))
+        connection.execute(sa.text("UPDATE schema_objects SET digest = 'older'"))
+    before = snapshot(engine)
+    with pytest.raises(SchemaError, match=r"nothing was upgraded: view mine\.late depends on view job_progress; drop"):
+        upgrade(engine)
+    assert snapshot(engine) == before
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP VIEW mine.late"))
+    upgrade(engine)
+    require_head(engine)
+
+
 def test_a_database_of_another_age_is_refused(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
@@ -177,8 +209,7 @@ INSERT INTO tasks (id, video_id, kind) VALUES (1, 2, 'prepare');
     with engine.begin() as connection:
         connection.execution_options(no_parameters=True).exec_driver_sql(rows)
         assert connection.scalar(sa.text("SELECT job_id FROM tasks")) == 2
-        for view in (schema._HERE / "views").glob("*.sql"):
-            connection.execute(sa.text(f"DROP VIEW IF EXISTS {view.stem} CASCADE"))
+        connection.execute(sa.text(f"DROP VIEW IF EXISTS {', '.join(own_views())}"))
         command.downgrade(alembic_config(connection), "0004")
         assert connection.execute(sa.text("SELECT digest, status FROM jobs ORDER BY id")).all() == [
             ("d", "running"), ("d-2", "running"),

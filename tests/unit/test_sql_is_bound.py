@@ -11,7 +11,7 @@ FILES = sorted(path for part in ("common", "scheduler", "worker", "migrations") 
 EXECUTE = {"text", "exec_driver_sql", "execute", "scalars", "scalar"}
 #: Statements with a name of our own in them, which PostgreSQL cannot take as a parameter.
 NAMES = {
-    ("migrations/schema.py", "f'DROP VIEW IF EXISTS \"{view}\" CASCADE'"),
+    ("migrations/schema.py", "f'DROP VIEW IF EXISTS {names}'"),
     ("scheduler/embedded/servers.py", "f'CREATE DATABASE \"{DATABASE}\"'"),
     ("scheduler/exclusive.py", "f'LISTEN {_CHANNEL}'"),
     ("migrations/schema.py", "path.read_text()"),
