@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
 from sqlalchemy.orm import Session
 
-from common.errors import FlowcertError
+from common.errors import FlowcertError, first_line
 from common.store.tables import Job, Result, Task, Video
 from common.vocab import TaskKind, TaskState
 from common.wire import RESULT_TYPES, Attacked, Bounded, Estimated, Explored, Prepared
@@ -76,7 +76,7 @@ def _merge_one(session: Session, task_id: int, pace: Pace, tally: Tally) -> None
             with session.begin_nested():
                 _apply(session, task, video, result, pace)
         except (FlowcertError, ValidationError, DatabaseIntegrityError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             log.warning("result_refused", task=task.id, video=video.path, reason=reason)
             session.refresh(video)
             fail(session, video, reason)

@@ -1,4 +1,5 @@
--- The narrow roles. Workers: four functions, no table. Dashboards: views, and the functions that views call.
+-- The narrow roles. Workers: four functions, and two tables to read, by which they know whether they fit this database.
+-- Dashboards: views, and the functions that views call.
 -- Views are made anew by each upgrade, and their grants with them.
 DO $$
 BEGIN
