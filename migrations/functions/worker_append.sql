@@ -17,6 +17,10 @@ BEGIN
         RAISE EXCEPTION 'the result of task % has % bytes, 67108864 are allowed', p_task, pg_column_size(p_payload)
             USING ERRCODE = 'check_violation';
     END IF;
+    -- Thirty years of work, and what is no number, are nobody's; sums of them would not be numbers either.
+    IF p_seconds NOT BETWEEN 0 AND 1e9 THEN
+        RAISE EXCEPTION 'the result of task % took % seconds', p_task, p_seconds USING ERRCODE = 'check_violation';
+    END IF;
     p_error := left(p_error, 4000);
     SELECT * INTO l_task FROM tasks WHERE id = p_task FOR UPDATE;
     IF NOT EXISTS (SELECT FROM attempts WHERE task_id = p_task AND attempt = p_attempt AND worker_id = p_worker) THEN

@@ -13,6 +13,7 @@ import typer
 from common.errors import InputError
 from common.settings import read_settings
 from scheduler.cli import options
+from scheduler.cli import orders
 from scheduler.cli.orders import folder, say_skipped
 from scheduler.cli.output import note
 from scheduler.cli.training import run_training
@@ -119,8 +120,8 @@ def train(
     checkpoint and the metrics of each epoch (.csv). The same command trains the same weights, unless --minutes ends it.
     """
     settings = read_settings()
-    source = Path(dataset).expanduser().resolve()
-    wanted = Selection(root=folder(root), split=split, splits=folder(splits), missing=False)
+    source = orders.source(dataset, "DATASET")
+    wanted = Selection(root=folder(root, "--root"), split=split, splits=folder(splits, "--splits"), missing=False)
     found = select(source, wanted)
     present = tuple(sorted({clip.label for clip in found.clips if clip.problem is None}))
     names = present if classes is None else read_classes(classes)
