@@ -170,12 +170,12 @@ def check_stride_or_pause(stride: int | None, every: Decimal | None) -> None:
         raise InputError("every", f"cannot be given together with --stride {stride}; leave out one of them")
 
 
-def first_problem(error: ValidationError) -> InputError:
-    """Turn pydantic's report into one line that names the first wrong field as the user wrote it."""
+def first_problem(error: ValidationError, whole: str = "job") -> InputError:
+    """Turn pydantic's report into one line that names the first wrong field as it was written, or the ``whole``."""
     detail = error.errors()[0]
     inner = detail.get("ctx", {}).get("error")
     if isinstance(inner, InputError):
         return inner
-    where = ".".join(str(part) for part in detail["loc"]) or "job"
+    where = ".".join(str(part) for part in detail["loc"]) or whole
     given = "" if detail["type"] == "missing" else f" (given: {brief(detail['input'])})"
     return InputError(where, f"{detail['msg'][0].lower()}{detail['msg'][1:]}{given}")

@@ -33,7 +33,7 @@ def brief(value: object) -> str:
     try:
         quoted = visible(repr(value))
     except (RecursionError, ValueError):  # Python refuses to write integers of thousands of digits.
-        return f"a {type(value).__name__} too large to show"
+        return f"{type(value).__name__}, too large to show"
     return quoted if len(quoted) <= _QUOTED else f"{quoted[:_QUOTED]}… ({len(quoted):,} characters)"
 
 

@@ -80,7 +80,8 @@ def _merge_one(session: Session, task_id: int, pace: Pace, tally: Tally) -> None
             with session.begin_nested():
                 _apply(session, task, video, result, pace)
         except (*_WRONG, FlowcertError, ValidationError) as error:
-            reason = str(first_problem(error) if isinstance(error, ValidationError) else error).splitlines()[0]
+            wrong = first_problem(error, "result") if isinstance(error, ValidationError) else error
+            reason = str(wrong).splitlines()[0]
             log.warning("result_refused", task=task.id, video=video.path, reason=reason)
             session.refresh(video)
             fail(session, video, reason)

@@ -39,7 +39,7 @@ def read_list(file: Path) -> list[Entry]:
     """
     text = _text(file)
     seen: dict[str, tuple[int, PurePosixPath]] = {}
-    entries = []
+    entries: list[Entry] = []
     for line, written, given, number in _table(file, text) if file.suffix.lower() == ".csv" else _lines(text):
         where = f"{file} line {line}"
         path = _accepted(written, where)

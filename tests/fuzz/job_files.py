@@ -6,6 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 from random import Random
+from typing import Self
 
 from common.errors import InputError
 from common.jobspec import JobSpec, ModelSpec, SamplingSpec
@@ -77,7 +78,7 @@ class JobFiles(Plain):
 
     name = "job files"
 
-    def __enter__(self) -> JobFiles:
+    def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="flowcert-fuzz-")
         self.file = Path(self._folder.name) / "job.yaml"
         return self
@@ -85,7 +86,7 @@ class JobFiles(Plain):
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
 
-    def attempt(self, rng: Random) -> tuple[str, str]:
+    def attempt(self, rng: Random) -> list[tuple[str, str]]:
         """Read one request; of one that is accepted, the game is counted."""
         kind = rng.choice(("file, harmed", "file, odd fields", "bomb", "options", "numbers"))
         try:
@@ -96,8 +97,8 @@ class JobFiles(Plain):
             assert JobSpec.model_validate(json.loads(spec.model_dump_json())) == spec
         except InputError as error:
             check_refusal(error)
-            return kind, "refused"
-        return kind, "accepted"
+            return [(kind, "refused")]
+        return [(kind, "accepted")]
 
     def _request(self, kind: str, rng: Random) -> JobRequest:
         if kind == "options":

@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 from random import Random
+from typing import Self
 
 from common.errors import InputError
 from common.printable import is_printable
@@ -23,7 +24,7 @@ class Lists(Plain):
 
     name = "lists"
 
-    def __enter__(self) -> Lists:
+    def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="flowcert-fuzz-")
         self.root = Path(self._folder.name) / "data"
         for name in _GOOD:
@@ -35,7 +36,7 @@ class Lists(Plain):
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
 
-    def attempt(self, rng: Random) -> tuple[str, str]:
+    def attempt(self, rng: Random) -> list[tuple[str, str]]:
         """Read one list or folder."""
         kind, read = rng.choice((("manifest", self._manifest), ("lines", self._lines), ("official list", self._official),
                                  ("folder", self._odd_folder)))  # fmt: skip
@@ -44,12 +45,12 @@ class Lists(Plain):
         except InputError as error:
             # Where a list is wrong, its file is named; a folder is the option's.
             check_refusal(error)
-            return kind, "refused"
+            return [(kind, "refused")]
         for clip in clips:
             assert is_printable(clip.path), clip
             assert is_printable(clip.label), clip
             assert clip.problem is not None or Path(clip.path).resolve().is_relative_to(self.root.resolve()), clip
-        return kind, "accepted"
+        return [(kind, "accepted")]
 
     def _manifest(self, rng: Random) -> list[FoundClip]:
         rows = ["path,label", *(f"{name},{name[0]}" for name in _GOOD)]

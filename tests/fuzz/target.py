@@ -12,8 +12,8 @@ from typing import Protocol
 from common.errors import FlowcertError
 from common.printable import is_printable
 
-#: Seconds that no input of one target may take, but for videos, which have limits of their own.
-SLOW = 10.0
+#: Seconds that no attempt may take on a machine of its own: the longest are counts of games, and decoders' limits.
+SLOW = 90.0
 
 
 class Target(Protocol):
@@ -21,8 +21,8 @@ class Target(Protocol):
 
     name: str
 
-    def attempt(self, rng: Random) -> tuple[str, str]:
-        """Try one input; returns its kind, and ``accepted``, ``refused`` or ``stopped``.
+    def attempt(self, rng: Random) -> list[tuple[str, str]]:
+        """Try an input, or a few; returns the kind of each, and ``accepted``, ``refused`` or ``stopped``.
 
         Raises whatever an input provoked that is no refusal: that is a finding.
         """
@@ -52,14 +52,16 @@ def rng_of(seed: int, target: str, case: int) -> Random:
 
 def try_case(target: Target, seed: int, case: int, tried: Tried) -> None:
     """Make one attempt and note what came of it."""
-    begun, kind, outcome = time.monotonic(), "unknown", "broken"
+    begun, ends = time.monotonic(), [("unknown", "broken")]
     try:
-        kind, outcome = target.attempt(rng_of(seed, target.name, case))
+        ends = target.attempt(rng_of(seed, target.name, case))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding.
         tried.findings.append({"case": case, "seed": seed, "error": f"{type(error).__name__}: {error}"[:2000]})
     took = time.monotonic() - begun
-    tried.kinds[kind] += 1
-    tried.outcomes[outcome] += 1
+    tried.kinds.update(kind for kind, _ in ends)
+    tried.outcomes.update(outcome for _, outcome in ends)
+    if took > SLOW:
+        tried.findings.append({"case": case, "seed": seed, "error": f"took {took:.0f} s"})
     if took > tried.slowest:
         tried.slowest, tried.slowest_case = took, case
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ class Videos:
 
     name = "videos"
 
-    def __enter__(self) -> Videos:
+    def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="flowcert-fuzz-")
         self.folder = Path(self._folder.name)
         self._seeds = _seeds(self.folder)
@@ -61,7 +61,7 @@ class Videos:
         self._forker.communicate()
         self._folder.cleanup()
 
-    def attempt(self, rng: Random) -> tuple[str, str]:
+    def attempt(self, rng: Random) -> list[tuple[str, str]]:
         """Decode one file; what is accepted is a clip of the size that was asked for, and the same again."""
         kind, content = self._draw(rng)
         path = self.folder / f"clip{rng.choice(_SUFFIXES)}"
@@ -69,15 +69,15 @@ class Videos:
         every, stride = rng.choice(((None, None), (None, 2), ("0.04", None), ("0.5", None)))
         sampling = SamplingSpec(frames=FRAMES, height=HEIGHT, width=WIDTH, every=every, stride=stride)
         if rng.randrange(_REAL) == 0:
-            return f"{kind} (real process)", _through_the_real_process(path, sampling)
+            return [(f"{kind} (real process)", _through_the_real_process(path, sampling))]
         if rng.randrange(_CHECKED) == 0:
-            return f"{kind} (dataset check)", self._check(path, every)
+            return [(f"{kind} (dataset check)", self._check(path, every))]
         arguments = [str(path), FRAMES, stride or 0, every or 0, HEIGHT, WIDTH, LIMIT]
         found = self.decode(arguments)
         outcome = judge(found)
         if outcome == "accepted":
             assert self.decode(arguments)["sha256"] == found["sha256"], "decoded otherwise the second time"
-        return kind, outcome
+        return [(kind, outcome)]
 
     def _check(self, path: Path, every: str | None) -> str:
         found = self.decode(["check", str(path), LIMIT, FRAMES, every or 0])

@@ -205,14 +205,20 @@ def _parse_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], str 
     return tensors, (header.get("__metadata__") or {}).get(_METADATA_KEY)
 
 
+def _unpacked_bytes(path: Path, data: bytes) -> int:
+    """Bytes that an archive unpacks to; 0 for what is none."""
+    try:
+        if not zipfile.is_zipfile(io.BytesIO(data)):
+            return 0
+        return sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(data)).infolist())
+    except (zipfile.BadZipFile, LookupError, NotImplementedError, ValueError) as error:
+        raise InputError("weights", f"{path}: is a damaged archive") from error
+
+
 def _parse_torch(path: Path, data: bytes) -> tuple[dict[str, Tensor], None]:
-    if zipfile.is_zipfile(io.BytesIO(data)):
-        try:
-            unpacked = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(data)).infolist())
-        except zipfile.BadZipFile as error:
-            raise InputError("weights", f"{path}: is a damaged archive") from error
-        if unpacked > MOST_BYTES:
-            raise InputError("weights", f"{path}: unpacks to {unpacked} bytes, {MOST_BYTES} are allowed")
+    unpacked = _unpacked_bytes(path, data)
+    if unpacked > MOST_BYTES:
+        raise InputError("weights", f"{path}: unpacks to {unpacked} bytes, {MOST_BYTES} are allowed")
     found = unsuitable(data)
     if found is not None:
         problem = f"{path}: is not a state dict that can be read without running code ({visible(found)[:300]})"
