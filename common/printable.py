@@ -24,7 +24,7 @@ def is_printable(text: str) -> bool:
 
 
 def visible(text: str) -> str:
-    """Write a text's unprintable characters as escapes such as ``\\x1b``; line breaks and tabs stay."""
+    r"""Write a text's unprintable characters as escapes such as ``\x1b``; line breaks and tabs stay."""
     return _ACTING.sub(lambda found: found[0] if found[0] in "\n\t" else ascii(found[0])[1:-1], text)
 
 

@@ -18,7 +18,7 @@ from scheduler.cli.orders import folder, say_skipped
 from scheduler.cli.output import note
 from scheduler.cli.training import run_training
 from scheduler.intake import Selection, select
-from scheduler.intake.config import read_classes
+from scheduler.intake.classes import read_classes
 from scheduler.intake.official import class_folder
 from scheduler.intake.selection import Selected
 

@@ -17,15 +17,14 @@ from common.features import parse_partition
 from common.jobspec import Lipschitz, Pixels, Seconds, check_stride_or_pause, first_problem, is_bearable
 from common.printable import Printable, brief
 from common.vocab import Norm
+from scheduler.intake.classes import read_classes
 from scheduler.intake.job_file import read_job_file
-from scheduler.intake.paths import is_file, read_text, user_path
+from scheduler.intake.paths import is_file, user_path
 
 #: Points a clip may cost before it is left open, unless the user says otherwise.
 DEFAULT_BUDGET = 200_000
 #: Priorities go from minus this to this.
 LAST_PRIORITY = 1000
-#: Bytes of a file of class names above which it is none.
-_MOST_CLASS_BYTES = 2**20
 #: Seconds of the units of a duration.
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PATHS = ("dataset", "root", "splits", "weights")
@@ -177,23 +176,6 @@ def read_request(options: Mapping[str, Any], file: Path | None) -> JobRequest:
         return JobRequest(JobConfig.model_validate({**from_file, **given}), file, origin)
     except (ValidationError, InputError) as error:
         raise _located(error, file, origin) from error
-
-
-def read_classes(text: str) -> tuple[str, ...]:
-    """Read class names from a file, one a line with or without UCF101's number in front, or a list with commas."""
-    path = user_path(text, "classes") if "," not in text else Path(text)
-    if not is_file(path):
-        if "," not in text:
-            raise InputError("classes", f"{brief(text)} is neither a file nor class names separated by commas")
-        return tuple(name.strip() for name in text.split(",") if name.strip())
-    try:
-        lines = [
-            line.split() for line in read_text(path, _MOST_CLASS_BYTES, "list of class names").splitlines() if line
-        ]
-    except (OSError, InputError) as error:
-        reason = error.problem if isinstance(error, InputError) else "cannot be read as text"
-        raise InputError("classes", f"{path}: {reason}") from error
-    return tuple(" ".join(words[1:] if len(words) > 1 and words[0].isdigit() else words) for words in lines if words)
 
 
 def read_duration(given: str) -> float:

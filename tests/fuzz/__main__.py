@@ -51,12 +51,12 @@ def main() -> int:
         targets = {name: opened.enter_context(target) for name, target in _targets(opened, given.target).items()}
         if given.case is not None:
             for name, target in targets.items():
-                print(name, target.attempt(rng_of(given.seed, name, given.case)))
+                _tell(f"{name}: {target.attempt(rng_of(given.seed, name, given.case))}")
             return 0
         tried = _fuzz(targets, given.seed, given.minutes * 60)
     _write(given.out, tried, given)
     found = sum(len(one.findings) for one in tried.values())
-    print(f"{sum(one.attempts for one in tried.values()):,} inputs tried, {found} findings; written: {given.out}")
+    _tell(f"{sum(one.attempts for one in tried.values()):,} inputs tried, {found} findings; written: {given.out}")
     return 1 if found else 0
 
 
@@ -91,8 +91,13 @@ def _fuzz(targets: dict[str, Target], seed: int, seconds: float) -> dict[str, Tr
             told = time.monotonic()
             counts = ", ".join(f"{name} {one.attempts:,}" for name, one in tried.items())
             found = sum(len(one.findings) for one in tried.values())
-            print(f"{told - begun:.0f} of {seconds:.0f} s: {counts}; {found} findings", flush=True)
+            _tell(f"{told - begun:.0f} of {seconds:.0f} s: {counts}; {found} findings")
     return tried
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _write(out: Path, tried: dict[str, Tried], given: argparse.Namespace) -> None:

@@ -80,7 +80,8 @@ def decode(arguments: list[str]) -> dict[str, object]:
     lines = said.decode(errors="replace").strip().splitlines()
     return {
         "status": os.waitstatus_to_exitcode(status), "late": late, "bytes": len(output),
-        "sha256": hashlib.sha256(output).hexdigest(), "text": output[:4000].decode(errors="replace"), "lines": len(lines), "said": lines[-1] if lines else "",
+        "sha256": hashlib.sha256(output).hexdigest(), "text": output[:4000].decode(errors="replace"),
+        "lines": len(lines), "said": lines[-1] if lines else "",
         "mebibytes": used.ru_maxrss // 1024, "seconds": used.ru_utime + used.ru_stime,
     }  # fmt: skip
 

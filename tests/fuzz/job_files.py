@@ -65,10 +65,12 @@ _PARTITIONS = (
     "grid:1x" + "9" * 50,
 )
 _BOMBS = (
-    "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nmodel_args: {a: [*c,*c,*c]}\n",
+    "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b]\nmodel_args: {a: [*c,*c,*c]}\n",
     "model_args: &a {b: *a}\n", "only: [" + "[" * 20_000, "x: " + "{" * 300, "tau: " + "1:" * 9000 + "1\n",
-    "budget: 0x" + "f" * 9000 + "\n", "tau: !!python/object/apply:os.system ['true']\n", "tau: !!binary " + "A" * 60_000 + "\n",
-    "priority: 2001-99-99\n", "priority: !!timestamp x\n", "label: \"\\uD800\"\n", "? [a]\n: 1\n", "%TAG ! tag:x,2000:\n---\nx: 1\n",
+    "budget: 0x" + "f" * 9000 + "\n", "tau: !!python/object/apply:os.system ['true']\n",
+    "tau: !!binary " + "A" * 60_000 + "\n",
+    "priority: 2001-99-99\n", "priority: !!timestamp x\n", 'label: "\\uD800"\n', "? [a]\n: 1\n",
+    "%TAG ! tag:x,2000:\n---\nx: 1\n",
     "a: 1\n" * 20_000, "\0", "---\n---\n", "x: !!set {a, b}\n", "tau: .inf\n", "frames: 1e400\n", "'" * 30_000,
 )  # fmt: skip
 
@@ -142,7 +144,9 @@ def _spec_of(request: JobRequest) -> JobSpec:
         return JobSpec(
             dataset=config.dataset, model=ModelSpec(name=config.model, weights="/w.pt", args=config.model_args,
             classes=("A", "B"), sha256="0" * 64),
-            sampling=SamplingSpec(frames=config.frames or 4, stride=config.stride, every=config.every, height=height, width=width),
+            sampling=SamplingSpec(
+                frames=config.frames or 4, stride=config.stride, every=config.every, height=height, width=width
+            ),
             flow=_flow(request), features=config.features, norm=config.norm, tau=config.tau, radius=config.radius,
             cap=config.cap, continuous=config.continuous, lipschitz=config.lipschitz, heuristic=config.heuristic,
             gradients=config.gradients,

@@ -1,4 +1,4 @@
-"""Fuzzes what names clips: CSV manifests, official lists with the numbers of their classes, and folders of odd names."""
+"""Fuzzes what names clips: CSV manifests, official lists with their classes' numbers, and folders of odd names."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ class Lists(Plain):
 
     def attempt(self, rng: Random) -> list[tuple[str, str]]:
         """Read one list or folder."""
-        kind, read = rng.choice((("manifest", self._manifest), ("lines", self._lines), ("official list", self._official),
-                                 ("folder", self._odd_folder)))  # fmt: skip
+        kind, read = rng.choice(
+            (("manifest", self._manifest), ("lines", self._lines), ("official list", self._official),
+             ("folder", self._odd_folder))
+        )  # fmt: skip
         try:
             clips = read(rng)
         except InputError as error:

@@ -41,8 +41,10 @@ class Names(Plain):
         kind = rng.choice(("terminal", "page", "JSON"))
         if kind == "terminal":
             screen = io.StringIO()
-            row = {"worker": text, "gpu": text, "device": text, "seconds_since_beat": 1.0, "task": 1, "kind": "explore",
-                   "video": text.replace("\0", "?") + "/A/b.avi", "returned": 1, "attempts": 1, "busy_seconds": 1.0}  # fmt: skip
+            row = {
+                "worker": text, "gpu": text, "device": text, "seconds_since_beat": 1.0, "task": 1, "kind": "explore",
+                "video": text.replace("\0", "?") + "/A/b.avi", "returned": 1, "attempts": 1, "busy_seconds": 1.0,
+            }  # fmt: skip
             SafeConsole(file=screen, width=120, color_system=None).print(workers_table([row]))
             check_shown(screen.getvalue())
         elif kind == "page":

@@ -126,4 +126,3 @@ def _honest(claim: Claim, *, rich: bool = False) -> Any:
         point = ((0, 1),)
         return attacked(witness_at(point), real_witness((0, 0.9)), point) if rich else attacked()
     return honest(claim)
-

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-import pytest
 import sqlalchemy as sa
 
 from tests.fuzz.job_files import JobFiles

@@ -1,4 +1,4 @@
-"""Fuzzes weights files: harmed ones of both kinds, headers and metadata that promise anything, pickles that name anything."""
+"""Fuzzes weights files: harmed ones, headers and metadata that promise anything, pickles that name anything."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class Weights(Plain):
         self.module = build("cnn_lstm", _ARGS)
         self.state = self.module.state_dict()
         path = self.folder / "good.safetensors"
-        save_weights(path, self.module, name="cnn_lstm", args=_ARGS, classes=("a", "b", "c"), frames=2, height=8, width=8)
+        save_weights(
+            path, self.module, name="cnn_lstm", args=_ARGS, classes=("a", "b", "c"), frames=2, height=8, width=8
+        )
         self.safe = path.read_bytes()
         self.pickled = {}
         for old in (False, True):
@@ -114,7 +116,9 @@ class Weights(Plain):
             if way == 0:
                 tensor["dtype"] = rng.choice(_TYPES)
             elif way == 1:
-                tensor["shape"] = rng.choice(([2**62, 2**62], [2**63], [-1], [0, 2**40], [1] * 100, [], tensor["shape"][::-1]))
+                tensor["shape"] = rng.choice(
+                    ([2**62, 2**62], [2**63], [-1], [0, 2**40], [1] * 100, [], tensor["shape"][::-1])
+                )
             elif way == 2:
                 tensor["data_offsets"] = [rng.choice((0, 4, 2**63, -1)), rng.choice((*NUMBERS, 2**64))]
             else:
@@ -124,7 +128,14 @@ class Weights(Plain):
         return struct.pack("<Q", length) + text + data
 
     def _odd_metadata(self, rng: Random) -> bytes:
-        known: Any = {"name": "cnn_lstm", "args": _ARGS, "classes": ["a", "b", "c"], "frames": 2, "height": 8, "width": 8}
+        known: Any = {
+            "name": "cnn_lstm",
+            "args": _ARGS,
+            "classes": ["a", "b", "c"],
+            "frames": 2,
+            "height": 8,
+            "width": 8,
+        }
         known = harm(known, rng)
         if isinstance(known, dict) and rng.random() < 0.4:
             known["args"] = {**_ARGS, rng.choice(list(_ARGS)): rng.choice((2**20, 2**40, 0, -1, [9] * 300, None, 0.5))}
@@ -147,7 +158,8 @@ class Weights(Plain):
         one = torch.ones(1)
         odd = rng.choice(
             (one.to_sparse(), one.to(torch.complex64), torch.empty(1, device="meta"), one.expand(2**40), one[:0],
-             torch.full((3,), float("nan")), torch.full((3,), 1e300, dtype=torch.float64), torch.tensor(True), 7, "text",
+             torch.full((3,), float("nan")), torch.full((3,), 1e300, dtype=torch.float64), torch.tensor(True), 7,
+             "text",
              torch.nn.Parameter(one), {"w": one}, [one] * 1000, {7: [[[7]]]}, one.to(torch.float8_e5m2))
         )  # fmt: skip
         name = rng.choice((*self.state, odd_text(rng, "w")))

@@ -1,4 +1,4 @@
-"""Hostile clips fail by themselves, each with its reason; good ones beside them get the bounds they get without them."""
+"""Hostile clips fail by themselves, each with its reason; good ones beside them get the bounds they get alone."""
 
 import os
 from decimal import Decimal

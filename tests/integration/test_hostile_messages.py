@@ -116,7 +116,13 @@ def test_a_worker_lives_through_all_of_them(
         worker = crew.start("worker")
         crew.wait("the worker", lambda: len(crew.rows("SELECT 1 FROM workers")) == 3)
         # Among those that wait for an acknowledgement, too: a worker puts them back when they are old.
-        for tag, kept in {"a": b"\xff\xfe", "b": b"[1, 2, 3]", "c": b"[]", "e": b'{"__type__": "decimal", "__value__": "x"}', "d": json.dumps([{}, "", QUEUE])}.items():
+        for tag, kept in {
+            "a": b"\xff\xfe",
+            "b": b"[1, 2, 3]",
+            "c": b"[]",
+            "e": b'{"__type__": "decimal", "__value__": "x"}',
+            "d": json.dumps([{}, "", QUEUE]),
+        }.items():
             broker.hset("unacked", tag, kept)
             broker.zadd("unacked_index", {tag: 1})
         for message in messages:

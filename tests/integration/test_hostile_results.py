@@ -71,7 +71,7 @@ def test_a_document_that_is_no_result_fails_its_clip_alone(desk: Desk, say: Any,
 @pytest.mark.parametrize("seconds", [1e308, float("nan"), float("inf"), -1.0])
 def test_times_that_no_sum_has_room_for_are_not_taken(desk: Desk, say: Any, seconds: float) -> None:
     claim = desk.claim()
-    with pytest.raises(sa.exc.IntegrityError, match="took .* seconds"):
+    with pytest.raises(sa.exc.IntegrityError, match=r"took .* seconds"):
         say(APPEND, task=claim.task, attempt=claim.attempt, payload=PREPARED, seconds=seconds)
     desk.ann.append(claim, prepared(), 1e9)
     desk.round()
@@ -99,7 +99,8 @@ INFO = '{"host": "h", "pid": 1, "device": "cpu", "versions": {"torch": "2"}}'
 @pytest.mark.parametrize(
     "info",
     [
-        "[]", DEEP, LONG, "null", INFO.replace("1,", '"x",'), INFO.replace("1,", LONG[:5000] + ","), INFO.replace('"h"', "[]"),
+        "[]", DEEP, LONG, "null", INFO.replace("1,", '"x",'), INFO.replace("1,", LONG[:5000] + ","),
+        INFO.replace('"h"', "[]"),
         INFO.replace('{"torch": "2"}', '{"matmul_tf32": "perhaps"}'), INFO.replace('{"torch": "2"}', "7"),
         INFO.replace('"2"', "[[[[1]]]]"),
     ],

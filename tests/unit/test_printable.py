@@ -12,7 +12,17 @@ from scheduler.cli import output
 from scheduler.report.pages.render import _environment
 from scheduler.report.tables import results_table
 
-ACTING = ["\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\x9b2J", "a\rb", "\u202eiva.exe", "\u2066x", "x\u2028y", "\x7f", "\udcff"]
+ACTING = [
+    "\x1b[31mred\x1b[0m",
+    "\x1b]0;title\x07",
+    "\x9b2J",
+    "a\rb",
+    "\u202eiva.exe",
+    "\u2066x",
+    "x\u2028y",
+    "\x7f",
+    "\udcff",
+]
 HARMLESS = ["clip.avi", "Żółć", "漢字", "שלום", "\U0001f469\u200d\U0001f52c", "a b", "[red]", "<b>", "\u00a0"]
 
 
@@ -48,7 +58,8 @@ def test_nothing_acts_on_a_terminal(monkeypatch: pytest.MonkeyPatch, text: str) 
     row = {
         "norm": "L2", "video": f"/data/A/{text}.avi", "label": text, "predicted": text, "verdict": "failed",
         "reason": text, "fmsr_lower": None, "fmsr_upper": None, "fmsr_lower_guarantee": None, "msr_lower": None,
-        "msr_upper": None, "msr_lower_guarantee": None, "points_explored": 0, "points_total": None, "points_needed": None, "seconds": 0.0,
+        "msr_upper": None, "msr_lower_guarantee": None, "points_explored": 0, "points_total": None,
+        "points_needed": None, "seconds": 0.0,
     }  # fmt: skip
     output.SafeConsole(file=screen, color_system=None, width=200).print(results_table([row]))
     output.note(f"not certified: {text}")

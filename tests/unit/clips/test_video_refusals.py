@@ -60,7 +60,9 @@ def test_named_pipe_is_not_waited_for_by_a_worker_either(tmp_path, sampling):
 def test_terabytes_are_not_read(tmp_path, sampling):
     with (tmp_path / "sparse.avi").open("wb") as file:
         file.truncate(2**40)
-    assert_refused(tmp_path / "sparse.avi", sampling, r"is too large: it has 1099511627776 bytes, 4294967296 are allowed")
+    assert_refused(
+        tmp_path / "sparse.avi", sampling, r"is too large: it has 1099511627776 bytes, 4294967296 are allowed"
+    )
 
 
 @pytest.mark.parametrize("name", ["frame%03d.avi", "a!b.avi"])

@@ -9,7 +9,8 @@ import pytest
 from common.errors import InputError
 from common.features import parse_partition
 from common.jobspec import FarnebackSpec, JobSpec, ModelSpec, SamplingSpec
-from scheduler.intake.config import read_classes, read_every, read_request
+from scheduler.intake.classes import read_classes
+from scheduler.intake.config import read_every, read_request
 from scheduler.intake.model import ModelAnswer
 from scheduler.intake.spec import build_spec, check_game, region_sizes
 
@@ -112,7 +113,10 @@ def test_a_wrong_option_is_named(change, line):
         ("model_args: &a {a: *a}", "anchors and aliases are not read"),
         ("only: " + "[" * 10_000, "more than 32 levels of nesting"),
         ("budget: " + "1" * 5000, "is not YAML: Exceeds the limit"),
-        ("tau: 1\nbudget: 0x" + "f" * 5000, "budget: input should be less than 9223372036854775808 (given: int, too large"),
+        (
+            "tau: 1\nbudget: 0x" + "f" * 5000,
+            "budget: input should be less than 9223372036854775808 (given: int, too large",
+        ),
         ("tau: " + "1:" * 3000 + "1", "tau: must be below 1e13"),
         ("priority: 2001-99-99", "is not YAML: month must be"),
         ("priority: !!timestamp x", "is not YAML"),

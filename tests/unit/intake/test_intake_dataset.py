@@ -111,7 +111,7 @@ def test_lists_that_are_too_long_or_no_csv_are_refused(dataset):
 def test_a_list_is_read_in_time_that_grows_with_its_length(dataset):
     # The space between a path and its number was once looked for at every place of the line, again and again.
     spaces = f"A/a.avi{' ' * (MOST_LINE - 20)}x\n" * 2000
-    with pytest.raises(InputError, match="line 1: .* is no video"):
+    with pytest.raises(InputError, match=r"line 1: .* is no video"):
         find_clips(listed(dataset, spaces))
     commas = "path,label" + "," * 4000 + "\n" + "A/a.avi,A" + "," * 4000 + "\n"
     assert names(find_clips(listed(dataset, commas, ".csv"))) == [("A", "a.avi", None)]
