@@ -17,8 +17,8 @@ BEGIN
         RAISE EXCEPTION 'the result of task % has % bytes, 67108864 are allowed', p_task, pg_column_size(p_payload)
             USING ERRCODE = 'check_violation';
     END IF;
-    -- Thirty years of work, and what is no number, are nobody's; sums of them would not be numbers either.
-    IF p_seconds NOT BETWEEN 0 AND 1e9 THEN
+    -- Thirty years of work are nobody's, and sums of more would have no room; the table refuses what is no time at all.
+    IF p_seconds > 1e9 AND p_seconds < 'Infinity' THEN
         RAISE EXCEPTION 'the result of task % took % seconds', p_task, p_seconds USING ERRCODE = 'check_violation';
     END IF;
     p_error := left(p_error, 4000);
