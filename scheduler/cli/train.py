@@ -12,8 +12,7 @@ import typer
 
 from common.errors import InputError
 from common.settings import read_settings
-from scheduler.cli import options
-from scheduler.cli import orders
+from scheduler.cli import options, orders
 from scheduler.cli.orders import folder, say_skipped
 from scheduler.cli.output import note
 from scheduler.cli.training import run_training

@@ -77,7 +77,9 @@ def check_fit(where: str, file: str, wanted: Mapping[str, Tensor], given: Mappin
     for name, tensor in wanted.items():
         if name not in given:
             first = next(iter(given), "nothing")
-            problem = f"parameter {name} is missing; the model needs {_shape(tensor)} (the file begins with {shown(first)})"
+            problem = (
+                f"parameter {name} is missing; the model needs {_shape(tensor)} (the file begins with {shown(first)})"
+            )
             raise InputError(where, f"{file}: {problem}")
         if given[name].shape != tensor.shape:
             problem = f"{file}: parameter {name} has shape {_shape(given[name])}, the model needs {_shape(tensor)}"
