@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs test-lowest test-newest test-python bench bench-attack bench-guarantees bench-intake \
-    bench-service bench-views chaos evaluation venv reference freeze
+    bench-service bench-views chaos evaluation fuzz venv reference freeze
 
 # Where the demo keeps its servers, its clips and their logs; nothing outside this folder is touched.
 DEMO_DIR := build/demo
@@ -76,6 +76,12 @@ chaos: venv ## harm the running service for minutes and check that nothing is lo
 
 evaluation: venv ## certify UCF101's test clips at hand; writes build/evaluation.json and docs/evaluation.md
 	.venv/bin/python -m benchmarks.evaluation
+
+# Minutes of `make fuzz`: make fuzz MINUTES=60.
+MINUTES ?= 10
+
+fuzz: venv ## try hostile input of every kind for MINUTES (10); results go to build/fuzz.json
+	.venv/bin/python -m tests.fuzz --minutes $(MINUTES)
 
 ##@ Set up and write down
 

@@ -12,7 +12,6 @@ import binascii
 import json
 import uuid
 from collections.abc import Mapping
-from json import JSONDecodeError
 from queue import Empty
 from typing import Any
 
@@ -27,6 +26,9 @@ log = structlog.get_logger()
 MOST_BYTES = 4096
 #: Kombu's names of the transport that is replaced here.
 _SCHEMES = ("redis", "rediss")
+#: What kombu raises while it makes values of a stranger's bytes: besides wrong JSON and text, whatever Python says of
+#: integers of thousands of digits, and of dates, decimals and UUIDs that kombu has JSON objects stand for.
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class RefusedMessageError(Exception):
@@ -83,7 +85,7 @@ class _QoS(redis.QoS):
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
         try:
             super().restore_by_tag(tag, client, leftmost)
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        except _UNREADABLE as error:
             log.warning("message_refused", reason=f"cannot be sent again: {type(error).__name__}")
             with self.channel.conn_or_acquire(client) as connection:  # type: ignore[attr-defined]  # The stubs lack it.
                 self._remove_from_indices(tag, connection.pipeline()).execute()  # type: ignore[attr-defined]
@@ -97,7 +99,7 @@ class _Channel(redis.Channel):
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # The stubs lack it.
-        except (JSONDecodeError, RecursionError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             log.warning("message_refused", reason=f"cannot be read: {type(error).__name__}")
             raise Empty from error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from common.errors import InputError
+from common.printable import brief
 
 
 class PartitionKind(StrEnum):
@@ -47,9 +48,9 @@ def parse_partition(text: str) -> Partition:
     """Read a partition such as ``grid:4x4``; raise InputError with the accepted forms when it is not one."""
     if text in (PartitionKind.GLOBAL, PartitionKind.PIXEL):
         return Partition(PartitionKind(text))
-    if match := re.fullmatch(r"grid:([1-9]\d*)x([1-9]\d*)", text):
+    if match := re.fullmatch(r"grid:([1-9]\d{0,8})x([1-9]\d{0,8})", text):
         return Partition(PartitionKind.GRID, rows=int(match[1]), columns=int(match[2]))
-    if match := re.fullmatch(r"(superpixel|saliency):([1-9]\d*)", text):
+    if match := re.fullmatch(r"(superpixel|saliency):([1-9]\d{0,8})", text):
         return Partition(PartitionKind(match[1]), regions=int(match[2]))
     forms = "global, grid:RxC, superpixel:K, saliency:K, pixel (R, C, K >= 1)"
-    raise InputError("features", f"{text!r} is not one of {forms}")
+    raise InputError("features", f"{brief(text)} is not one of {forms}")

@@ -17,14 +17,32 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from common.errors import InputError
 from common.features import Partition, parse_partition
+from common.printable import brief
 from common.vocab import Guarantee, Norm
+
+#: Decimal digits that survive being written as text, and the tens exponents a number of pixels or logits may have.
+_MOST_DIGITS, _EXPONENTS = 28, range(-40, 13)
+
+
+def is_bearable(number: Decimal) -> bool:
+    """Whether exact arithmetic can bear a number: an exponent of a billion is a few bytes to write."""
+    _, digits, last = number.as_tuple()
+    return len(digits) <= _MOST_DIGITS and number.adjusted() in _EXPONENTS and last in _EXPONENTS
+
+
+def _bearable(number: Decimal) -> Decimal:
+    if not is_bearable(number):
+        raise PydanticCustomError("bearable", "must be below 1e13 and have at most 28 digits and 40 decimal places")
+    return number
+
 
 # Written as decimal text in JSON, so that τ = 0.1 means one tenth on both sides and hashes the same for ever.
 _AS_TEXT = PlainSerializer(lambda d: format(d.normalize(), "f"), return_type=str)
-Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False), _AS_TEXT]
+Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False), AfterValidator(_bearable), _AS_TEXT]
 Pixels = Positive
 #: A pause between frames, in whole microseconds as videos are timed; no zeros at its end, for messages show it.
 Seconds = Annotated[
@@ -152,12 +170,12 @@ def check_stride_or_pause(stride: int | None, every: Decimal | None) -> None:
         raise InputError("every", f"cannot be given together with --stride {stride}; leave out one of them")
 
 
-def first_problem(error: ValidationError) -> InputError:
-    """Turn pydantic's report into one line that names the first wrong field as the user wrote it."""
+def first_problem(error: ValidationError, whole: str = "job") -> InputError:
+    """Turn pydantic's report into one line that names the first wrong field as it was written, or the ``whole``."""
     detail = error.errors()[0]
     inner = detail.get("ctx", {}).get("error")
     if isinstance(inner, InputError):
         return inner
-    where = ".".join(str(part) for part in detail["loc"]) or "job"
-    given = "" if detail["type"] == "missing" else f" (given: {detail['input']!r})"
+    where = ".".join(str(part) for part in detail["loc"]) or whole
+    given = "" if detail["type"] == "missing" else f" (given: {brief(detail['input'])})"
     return InputError(where, f"{detail['msg'][0].lower()}{detail['msg'][1:]}{given}")

@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+from common.printable import visible
+
 #: The password of a URL, wherever one stands in a text.
 _PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):\S*@")
 
@@ -16,6 +18,11 @@ _PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):\S*@")
 def mask_passwords(text: str) -> str:
     """Replace passwords of URLs in a text by ``***``."""
     return _PASSWORD.sub(r"\1:***@", text)
+
+
+def _shown(_logger: Any, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Write unprintable characters as escapes: a clip's name must not act on a terminal, or look like another line."""
+    return {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 class _Masked:
@@ -46,6 +53,7 @@ def configure_logs(*, as_json: bool, level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _shown,
                 _Masked(renderer),
             ],
         )

@@ -11,8 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from common.game import Point, Subtree
+from common.errors import InputError
+from common.game import MAX_TABLE_ENTRIES, Point, Subtree
 from common.jobspec import JobSpec
+from common.printable import Printable
 from common.program import program_digest
 from common.vocab import StopReason, TaskKind
 
@@ -31,7 +33,7 @@ MOST_COORDINATES, MOST_PIXELS, MOST_NAME, MOST_REASON = 2**22, 2**20, 1_000, 4_0
 
 # Every number fits the database's integers, and every list and text is of limited length: results come from elsewhere.
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-Name = Annotated[str, Field(max_length=MOST_NAME)]
+Name = Annotated[Printable, Field(max_length=MOST_NAME)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Coordinate = Annotated[int, Field(ge=0, lt=2**31)]
 _Steps = Annotated[int, Field(gt=-(2**31), lt=2**31)]
@@ -232,7 +234,13 @@ class BeatReply(_Document):
 
 
 def coordinate_sizes(region_sizes: list[list[tuple[int, int]]]) -> tuple[int, ...]:
-    """Expand run-length encoded region sizes to ``n_j`` per coordinate, in order of flow, region, axis (u, v)."""
+    """Expand run-length encoded region sizes to ``n_j`` per coordinate, in order of flow, region, axis (u, v).
+
+    Raises InputError for more coordinates than any game can be counted for: a few runs may stand for billions.
+    """
+    coordinates = 2 * sum(regions for flow in region_sizes for _, regions in flow)
+    if coordinates > MAX_TABLE_ENTRIES:
+        raise InputError("features", f"gives {coordinates:,} coordinates, which are too many to explore; use fewer")
     return tuple(
         pixels for flow in region_sizes for pixels, regions in flow for _ in range(regions) for _axis in range(2)
     )

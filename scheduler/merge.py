@@ -11,10 +11,12 @@ from typing import assert_never
 import structlog
 from pydantic import ValidationError
 from sqlalchemy import func, select
+from sqlalchemy.exc import DataError
 from sqlalchemy.exc import IntegrityError as DatabaseIntegrityError
 from sqlalchemy.orm import Session
 
 from common.errors import FlowcertError, first_line
+from common.jobspec import first_problem
 from common.store.tables import Job, Result, Task, Video
 from common.vocab import TaskKind, TaskState
 from common.wire import RESULT_TYPES, Attacked, Bounded, Estimated, Explored, Prepared
@@ -29,6 +31,8 @@ from scheduler.tally import Tally
 log = structlog.get_logger()
 #: Results looked at in one transaction, and those of them that may be merged one at a time: either ends a batch.
 BATCH, BATCH_SINGLE = 1000, 100
+#: What a result may provoke that is well-formed and cannot be true: numbers that no column and no sum has room for.
+_WRONG = (ArithmeticError, DatabaseIntegrityError, DataError)
 
 
 def merge_returned(session: Session, pace: Pace) -> tuple[int, bool]:
@@ -75,8 +79,8 @@ def _merge_one(session: Session, task_id: int, pace: Pace, tally: Tally) -> None
         try:
             with session.begin_nested():
                 _apply(session, task, video, result, pace)
-        except (FlowcertError, ValidationError, DatabaseIntegrityError) as error:
-            reason = first_line(error)
+        except (*_WRONG, FlowcertError, ValidationError) as error:
+            reason = first_line(first_problem(error, "result") if isinstance(error, ValidationError) else error)
             log.warning("result_refused", task=task.id, video=video.path, reason=reason)
             session.refresh(video)
             fail(session, video, reason)

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, Text, cast, func, select, text
 from sqlalchemy.orm import Session
 
 from common.errors import IntegrityError
@@ -31,6 +31,8 @@ from scheduler.pace import Pace
 from scheduler.tally import Tally
 
 log = structlog.get_logger()
+#: Characters of a plain result; longer ones are read one at a time, for a batch of them could fill the memory.
+_PLAIN_LENGTH = 2**16
 
 _WRITE_TASKS = text(
     "UPDATE tasks SET state = 'merged', finished_at = now() WHERE id = ANY (CAST(:ids AS bigint[]))"
@@ -77,7 +79,9 @@ class PlainResults:
         explores = {row.id: row for row in tasks if row.kind == TaskKind.EXPLORE}
         self._tasks = explores
         self._results = self._rows(
-            select(Result.task_id, Result.payload, Result.seconds, Result.worker_id, Result.appended_at),
+            select(Result.task_id, Result.payload, Result.seconds, Result.worker_id, Result.appended_at).where(
+                func.length(cast(Result.payload, Text)) <= _PLAIN_LENGTH
+            ),
             Result.task_id,
             explores,
         )
@@ -113,7 +117,9 @@ class PlainResults:
         task = self._tasks.get(task_id)
         if task is None:
             return False
-        result = self._results[task_id]
+        result = self._results.get(task_id)
+        if result is None:
+            return False
         payload = result.payload
         if not isinstance(payload, dict) or any(payload.get(more) is not None for more in ("witness", "position")):
             return False

@@ -22,6 +22,7 @@ from worker.clip_cache import load_arrays, store_arrays
 from worker.features import label_regions, region_sizes
 from worker.flow import estimate_flow
 from worker.video import decode_clip
+from worker.video.runner import check_file
 
 # Part of every cache key; to be raised whenever preparation gives other arrays from the same input.
 _PREPARATION = 1
@@ -129,6 +130,8 @@ def load_or_prepare(
 
     Raises what ``prepare_clip`` raises, and IntegrityError when ``expected_digest`` is given and the clip has another.
     """
+    # Before the first byte is read: a pipe would be waited for, and terabytes would be hashed.
+    check_file(path)
     video = _file_sha256(path)
     entry = cache_dir / f"{_cache_key(video, sampling, flow_spec, partition, influence)}.clip"
     arrays = load_arrays(entry)

@@ -4,9 +4,11 @@ from common.game.blocks import Block, block_of, blocks
 from common.game.costs import cost_of_radius, distance, length
 from common.game.counting import PointCounter
 from common.game.split import bisect, cut
+from common.game.suffixes import MAX_TABLE_ENTRIES
 from common.game.tree import ROOT, Game, Point, Subtree, whole
 
 __all__ = [
+    "MAX_TABLE_ENTRIES",
     "ROOT",
     "Block",
     "Game",

@@ -21,6 +21,7 @@ from common.vocab import Norm
 
 #: Points a Linf game may have: its levels grow as (2s+1)^J and cannot be refined below a whole step.
 MAX_LINF_POINTS = 20_000_000
+_MAX_LINF_BITS = math.log2(MAX_LINF_POINTS)
 
 
 class PointCounter:
@@ -36,7 +37,8 @@ class PointCounter:
         self.game = game
         self.limit = limit
         self._suffixes = None if game.norm is Norm.LINF else Suffixes(game, limit)
-        if game.norm is Norm.LINF and self._suffix(0, limit) > MAX_LINF_POINTS:
+        # By its logarithm: the power itself can have billions of digits.
+        if game.norm is Norm.LINF and len(game.sizes) * math.log2(2 * self._linf_steps(limit) + 1) > _MAX_LINF_BITS:
             count = _power_text(2 * self._linf_steps(limit) + 1, len(game.sizes))
             raise InputError("norm", f"Linf gives {count} grid points; use fewer features, a smaller radius or a cap")
 

@@ -8,6 +8,8 @@ table of Python integers that is built when first needed.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections import Counter
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +21,9 @@ from common.game.tree import Game
 
 #: Entries a counting table may have; 8 bytes each.
 MAX_TABLE_ENTRIES = 40_000_000
+#: Additions that counting may take, about half a minute of them; a call of numpy's costs as much as some hundreds.
+MAX_ADDITIONS = 30_000_000_000
+_CALL_ADDITIONS = 1000
 #: Bytes a table of larger counts may have, which only a search guided by a heuristic asks for.
 MAX_WHOLE_TABLE_BYTES = 2**28
 #: Counts below it are kept as 64-bit integers, with room for twice one.
@@ -35,7 +40,7 @@ class Suffixes:
 
     Raises
     ------
-    InputError : when the table would not fit in memory.
+    InputError : when the table would not fit in memory, or would take minutes.
 
     """
 
@@ -44,16 +49,16 @@ class Suffixes:
         self._unit = math.gcd(*game.sizes)
         self._columns = limit // self._unit + 1
         if (len(game.sizes) + 1) * self._columns > MAX_TABLE_ENTRIES:
-            raise InputError(
-                "radius",
-                f"{len(game.sizes)} coordinates times {self._columns} cost levels are too many to count exactly; "
-                "use coarser features, a larger tau or a smaller radius",
-            )
+            raise self._too_many("")
+        calls = sum(_most_steps(game, coordinate, limit) * many for coordinate, many in _first_of_each(game).items())
+        self._hold_to_time(calls, digits=1)
         steps = {size: _steps(game, size, limit, self._unit) for size in set(game.sizes)}
         sizes = _estimates(game, steps, self._columns)
         self._bits = _most_bits(game, steps, float(sizes[-1]))
         # Counts grow with the cost, so those that fit come first.
         fitting = int(np.searchsorted(sizes, _FITS_BITS))
+        if fitting < self._columns:
+            self._hold_to_time(calls, digits=self._bits // _DIGIT_BITS + 1)
         self._table = _suffix_table(game, steps, fitting, np.int64)
         self._totals = _total_digits(game, steps, self._columns, self._bits) if fitting < self._columns else None
 
@@ -70,6 +75,18 @@ class Suffixes:
         if coordinate == 0 and self._totals is not None:
             return sum(int(digit) << _DIGIT_BITS * place for place, digit in enumerate(self._totals[:, column]))
         return int(self._whole_table()[coordinate, column])
+
+    def _hold_to_time(self, calls: int, digits: int) -> None:
+        """Raise InputError when so many numpy calls, on rows of so many digits, would take minutes."""
+        if calls * max(_CALL_ADDITIONS, self._columns * digits) > MAX_ADDITIONS:
+            raise self._too_many(f", with {calls:,} steps of counts of {digits * _DIGIT_BITS} bits,")
+
+    def _too_many(self, how: str) -> InputError:
+        return InputError(
+            "radius",
+            f"{len(self._game.sizes)} coordinates times {self._columns} cost levels{how} are too many to count exactly;"
+            " use coarser features, a larger tau or a smaller radius",
+        )
 
     def _whole_table(self) -> Table:
         # A Python integer has some 32 bytes beside its digits, and 8 of the array.
@@ -112,6 +129,20 @@ def _total_digits(game: Game, steps: dict[int, list[int]], columns: int, bits: i
     if (row[-1] >> _DIGIT_BITS).any():
         raise ValueError(f"a count has more than {bits} bits")
     return row
+
+
+def _first_of_each(game: Game) -> dict[int, int]:
+    """The first coordinate of each size, and how many have that size."""
+    many = Counter(game.sizes)
+    return {game.sizes.index(size): count for size, count in many.items()}
+
+
+def _most_steps(game: Game, coordinate: int, limit: int) -> int:
+    """Number of steps of a coordinate that cost at most ``limit``."""
+    most = 1
+    while game.step_cost(coordinate, most) <= limit and (game.cap is None or most <= game.cap):
+        most *= 2
+    return bisect_right(range(1, most), limit, key=lambda steps: game.step_cost(coordinate, steps)) if most > 1 else 0
 
 
 def _steps(game: Game, size: int, limit: int, unit: int) -> list[int]:

@@ -9,6 +9,7 @@ from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
 from common.errors import InputError
+from common.store.documents import read_document
 
 WORKER_ROLE = "flowcert_worker"
 _SECONDS = 1000
@@ -53,6 +54,7 @@ def open_engine(url: str | SecretStr) -> Engine:
     """Open an engine for the scheduler and the command line."""
     return create_engine(
         parse_url(url),
+        json_deserializer=read_document,
         pool_pre_ping=True,
         pool_size=2,
         connect_args={
@@ -71,6 +73,7 @@ def open_worker_engine(url: str | SecretStr) -> Engine:
     """
     return create_engine(
         parse_url(url),
+        json_deserializer=read_document,
         pool_pre_ping=True,
         pool_size=1,
         max_overflow=1,

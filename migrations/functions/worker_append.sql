@@ -17,6 +17,10 @@ BEGIN
         RAISE EXCEPTION 'the result of task % has % bytes, 67108864 are allowed', p_task, pg_column_size(p_payload)
             USING ERRCODE = 'check_violation';
     END IF;
+    -- Thirty years of work are nobody's, and sums of more would have no room; the table refuses what is no time at all.
+    IF p_seconds > 1e9 AND p_seconds < 'Infinity' THEN
+        RAISE EXCEPTION 'the result of task % took % seconds', p_task, p_seconds USING ERRCODE = 'check_violation';
+    END IF;
     p_error := left(p_error, 4000);
     SELECT * INTO l_task FROM tasks WHERE id = p_task FOR UPDATE;
     IF NOT EXISTS (SELECT FROM attempts WHERE task_id = p_task AND attempt = p_attempt AND worker_id = p_worker) THEN

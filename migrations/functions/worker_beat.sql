@@ -19,6 +19,18 @@ BEGIN
         RAISE EXCEPTION 'what a worker says of itself has % bytes, 16384 are allowed', pg_column_size(p_info)
             USING ERRCODE = 'check_violation';
     END IF;
+    -- Views show what it says of itself: each part has its type, and nothing is nested deeper than versions have it.
+    IF p_info <> '{}' AND (
+        jsonb_typeof(p_info) <> 'object' OR p_info @? '$.**{4 to last}'
+        OR coalesce(jsonb_typeof(p_info -> 'host'), '') <> 'string' OR (p_info ->> 'pid') !~ '^[0-9]{1,18}$'
+        OR coalesce(jsonb_typeof(p_info -> 'device'), '') <> 'string'
+        OR coalesce(jsonb_typeof(p_info -> 'versions'), '') <> 'object'
+        OR coalesce(p_info #>> '{versions,matmul_tf32}', 'true') NOT IN ('true', 'false')
+        OR coalesce(p_info #>> '{versions,cudnn_tf32}', 'true') NOT IN ('true', 'false')
+    ) THEN
+        RAISE EXCEPTION 'what a worker says of itself is not what common.wire.WorkerInfo has'
+            USING ERRCODE = 'check_violation';
+    END IF;
     UPDATE workers SET seen_at = now() WHERE id = p_worker;
     IF NOT FOUND THEN
         INSERT INTO workers (id, info) VALUES (p_worker, p_info);

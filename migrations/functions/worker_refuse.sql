@@ -3,6 +3,7 @@
 CREATE OR REPLACE FUNCTION worker_refuse(p_task bigint, p_attempt bigint, p_worker text, p_reason text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
+    p_reason := left(p_reason, 4000);
     PERFORM FROM tasks WHERE id = p_task FOR UPDATE;
     IF NOT EXISTS (SELECT FROM attempts WHERE task_id = p_task AND attempt = p_attempt AND worker_id = p_worker) THEN
         RAISE EXCEPTION 'task % has no attempt % by worker %', p_task, p_attempt, p_worker;

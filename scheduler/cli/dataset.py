@@ -11,7 +11,7 @@ from rich.console import Group
 from common.errors import InputError
 from common.settings import read_settings
 from scheduler.cli.options import AsJson, Limit, Only, PerClass, Root, Split, Splits
-from scheduler.cli.orders import folder
+from scheduler.cli.orders import folder, source
 from scheduler.cli.output import note, results_console
 from scheduler.cli.steps import shown_steps
 from scheduler.intake import Selection, select
@@ -54,13 +54,13 @@ def check(
     Lists clips that are missing, unreadable, too short or duplicated, counts clips by class and by official list, and
     says how many groups a list shares with the other list of its number.
     """
-    dataset = path.expanduser().resolve()
+    dataset = source(path, "DATASET")
     for option, number in (("--per-class", per_class), ("--limit", limit)):
         if number is not None and number < 1:
             raise InputError(option, f"must be 1 or more (given: {number})")
     need = Need(frames, None if every is None else read_every(every))
     wanted = Selection(
-        root=folder(root), split=None if split is None else _split(split), splits=folder(splits),
+        root=folder(root, "--root"), split=None if split is None else _split(split), splits=folder(splits, "--splits"),
         only=tuple(only or ()), per_class=per_class, limit=limit,
     )  # fmt: skip
     found = select(dataset, wanted)

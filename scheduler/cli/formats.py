@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from common.errors import InputError
-from scheduler.cli.output import WIDE, note, results_console
+from scheduler.cli.output import WIDE, SafeConsole, note, results_console, say
 from scheduler.report.files import csv_text, write_parquet, write_text
 from scheduler.report.rows import Row
 
@@ -57,7 +57,7 @@ def deliver(
     else:
         text = csv_text(rows) if shape == Format.CSV else json() + "\n" if shape == Format.JSON else _drawn(table())
         if out is None:
-            typer.echo(text, nl=False)
+            say(text)
         else:
             write_text(text, out, "--out")
     if out is not None:
@@ -65,7 +65,7 @@ def deliver(
 
 
 def _drawn(table: RenderableType) -> str:
-    console = Console(width=WIDE, color_system=None, force_terminal=False)
+    console = SafeConsole(width=WIDE, color_system=None, force_terminal=False)
     with console.capture() as captured:
         console.print(table)
     return captured.get()

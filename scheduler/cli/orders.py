@@ -23,6 +23,7 @@ from scheduler.intake import (
     submit,
     usable,
 )
+from scheduler.intake.paths import real_path, user_path
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _check_factory(request: JobRequest, settings: Settings) -> None:
 
 def _check_roots(request: JobRequest, clips: list[FoundClip], settings: Settings) -> None:
     """Refuse files that workers would not read; those that are missing are looked at by where they would be."""
-    weights = Path(request.config.weights).expanduser().absolute()
+    weights = user_path(request.config.weights, request.at("weights"))
     problem = outside(weights, settings.data_roots)
     if problem is not None:
         raise InputError(request.at("weights"), f"{weights}: {problem}")
@@ -81,10 +82,11 @@ def _clips(request: JobRequest) -> list[FoundClip]:
     if config.splits is not None and config.split is None:
         raise InputError(request.at("splits"), "says where a list is looked up; name the list with --split")
     wanted = Selection(
-        root=folder(config.root), label=config.label, split=config.split, splits=folder(config.splits),
+        root=folder(config.root, request.at("root")), label=config.label, split=config.split,
+        splits=folder(config.splits, request.at("splits")),
         only=config.only, per_class=config.per_class, limit=config.limit, missing=False,
     )  # fmt: skip
-    dataset = Path(config.dataset).expanduser().resolve()
+    dataset = source(config.dataset, request.at("dataset"))
     try:
         found = select(dataset, wanted)
     except InputError as error:
@@ -96,9 +98,14 @@ def _clips(request: JobRequest) -> list[FoundClip]:
     return found.clips
 
 
-def folder(given: str | None) -> Path | None:
-    """A folder as the user wrote it."""
-    return None if given is None else Path(given).expanduser().resolve()
+def source(given: str | Path, where: str) -> Path:
+    """A dataset as the user wrote it, links followed; raises InputError at the option ``where``."""
+    return real_path(user_path(given, where), where)
+
+
+def folder(given: str | None, where: str) -> Path | None:
+    """A folder as the user wrote it, if one is given."""
+    return None if given is None else source(given, where)
 
 
 def say_skipped(dataset: Path, split: str | None, skipped: int) -> None:

@@ -12,12 +12,12 @@ import typer
 
 from common.errors import InputError
 from common.settings import read_settings
-from scheduler.cli import options
+from scheduler.cli import options, orders
 from scheduler.cli.orders import folder, say_skipped
 from scheduler.cli.output import note
 from scheduler.cli.training import run_training
 from scheduler.intake import Selection, select
-from scheduler.intake.config import read_classes
+from scheduler.intake.classes import read_classes
 from scheduler.intake.official import class_folder
 from scheduler.intake.selection import Selected
 
@@ -119,8 +119,8 @@ def train(
     checkpoint and the metrics of each epoch (.csv). The same command trains the same weights, unless --minutes ends it.
     """
     settings = read_settings()
-    source = Path(dataset).expanduser().resolve()
-    wanted = Selection(root=folder(root), split=split, splits=folder(splits), missing=False)
+    source = orders.source(dataset, "DATASET")
+    wanted = Selection(root=folder(root, "--root"), split=split, splits=folder(splits, "--splits"), missing=False)
     found = select(source, wanted)
     present = tuple(sorted({clip.label for clip in found.clips if clip.problem is None}))
     names = present if classes is None else read_classes(classes)

@@ -10,9 +10,10 @@ import typer
 
 from common.errors import InputError, ServerError
 from common.settings import read_settings
-from scheduler.cli.output import note
+from scheduler.cli.output import note, say
 from scheduler.cli.servers import open_servers
 from scheduler.intake.official import short_name
+from scheduler.intake.paths import user_path
 from scheduler.programs import answer
 from scheduler.report.rows import Row, clip_rows, find_job, shown_witness_rows
 from scheduler.report.tables import at_most
@@ -42,7 +43,7 @@ def witness(job: Job, video: Video, out: Out) -> None:
     drawn = _draw(found[0], out.absolute(), environment)
     document = drawn["document"]
     told = document["strategy"] if document["kind"] == "grid" else _of_real(document)
-    typer.echo(f"{document['before']['predicted']} becomes {document['after']['predicted']}: {told}")
+    say(f"{document['before']['predicted']} becomes {document['after']['predicted']}: {told}")
     for file in drawn["files"]:
         note(f"written: {file}")
 
@@ -55,7 +56,7 @@ def _of_real(document: dict[str, Any]) -> str:
 
 def find_clip(rows: list[Row], name: str, job_id: int) -> Row:
     """The one clip of a job that a user names by its path or short name; raises InputError otherwise."""
-    path = str(Path(name).expanduser().absolute())
+    path = str(user_path(name, "VIDEO"))
     found = [row for row in rows if row["video"] in (name, path)]
     found = found or [row for row in rows if short_name(row["video"]) == name]
     if not found:

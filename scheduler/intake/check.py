@@ -20,11 +20,15 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import IO, Any, Self
 
+from pydantic import TypeAdapter, ValidationError
+
 from common.errors import ServerError
 from scheduler.programs import last_words
 
 #: Readers at work at once.
 READERS = 2
+#: Characters of an answer; a reader taken over by a file cannot fill this process's memory.
+_MOST_ANSWER = 2**16
 #: Variables that a reader gets. Others may hold credentials, and it decodes bytes that nobody has vouched for.
 _KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 
@@ -48,6 +52,9 @@ class Reading:
     frames: int  #: where they are to be a pause apart, only such, and no more than are needed
     sha256: str | None
     problem: str | None
+
+
+_READING = TypeAdapter(Reading)
 
 
 def read_files(paths: Sequence[str], need: Need, max_bytes: int, tell: Callable[[int], None]) -> dict[str, Reading]:
@@ -115,12 +122,20 @@ class _Reader:
             asked: IO[Any] = process.stdin or sys.stdin
             asked.write(json.dumps({"path": path, "max_bytes": max_bytes, **need.document()}) + "\n")
             asked.flush()
-            line = (process.stdout or sys.stdin).readline()
+            line = (process.stdout or sys.stdin).readline(_MOST_ANSWER)
         except BrokenPipeError:
             pass  # It has ended; its status says why.
-        if line:
-            return Reading(**json.loads(line))
         self._process = None
+        if line:
+            try:
+                answer = _READING.validate_json(line)
+            except ValidationError:
+                # Whatever this file has made of its reader, no other file is read by it.
+                process.kill()
+                process.communicate()
+                return Reading(0, None, "the decoder gave no answer that could be read")
+            self._process = process
+            return answer
         _, said = process.communicate()
         if process.returncode >= 0:
             raise ServerError(f"the check of clips ended early: {last_words(said, process.returncode)}")

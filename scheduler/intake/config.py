@@ -10,13 +10,16 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from common.errors import InputError
 from common.features import parse_partition
-from common.jobspec import Lipschitz, Pixels, Seconds, check_stride_or_pause, first_problem
+from common.jobspec import Lipschitz, Pixels, Seconds, check_stride_or_pause, first_problem, is_bearable
+from common.printable import Printable, brief
 from common.vocab import Norm
+from scheduler.intake.classes import read_classes
+from scheduler.intake.job_file import read_job_file
+from scheduler.intake.paths import is_file, user_path
 
 #: Points a clip may cost before it is left open, unless the user says otherwise.
 DEFAULT_BUDGET = 200_000
@@ -34,18 +37,18 @@ class JobConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: str = Field(min_length=1)
-    root: str | None = None
-    label: str | None = Field(default=None, min_length=1)
-    only: tuple[str, ...] = Field(default=(), alias="class")
+    dataset: Printable = Field(min_length=1)
+    root: Printable | None = None
+    label: Printable | None = Field(default=None, min_length=1)
+    only: tuple[Printable, ...] = Field(default=(), alias="class")
     split: str | None = None
-    splits: str | None = None
+    splits: Printable | None = None
     per_class: int | None = Field(default=None, ge=1)
     limit: int | None = Field(default=None, ge=1)
-    model: str = Field(min_length=1)
-    weights: str = Field(min_length=1)
+    model: Printable = Field(min_length=1)
+    weights: Printable = Field(min_length=1)
     model_args: dict[str, Any] = Field(default_factory=dict)
-    classes: tuple[str, ...] | None = Field(default=None, min_length=2)
+    classes: tuple[Printable, ...] | None = Field(default=None, min_length=2)
     frames: int | None = Field(default=None, ge=2, le=1024)
     stride: int | None = Field(default=None, ge=1)
     every: Seconds | None = None
@@ -66,6 +69,13 @@ class JobConfig(BaseModel):
     wall_time: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     priority: int | None = Field(default=None, ge=-LAST_PRIORITY, le=LAST_PRIORITY)
 
+    @field_validator("dataset", "root", "splits", "weights")
+    @classmethod
+    def _possible_path(cls, given: str | None, info: Any) -> str | None:
+        if given is not None:
+            user_path(given, str(info.field_name))
+        return given
+
     @field_validator("split")
     @classmethod
     def _list_name(cls, given: str | None) -> str | None:
@@ -80,11 +90,12 @@ class JobConfig(BaseModel):
     @classmethod
     def _constant_or_word(cls, given: Any) -> Any:
         try:
-            positive = given in (None, "estimated") or 0 < Decimal(str(given)) < Decimal("Infinity")
+            number = Decimal(1 if given in (None, "estimated") else str(given))
+            positive = number.is_finite() and number > 0 and is_bearable(number)
         except InvalidOperation:
             positive = False
         if not positive:
-            problem = f"is neither 'estimated' nor a positive number of logits per pixel (given: {given!r})"
+            problem = f"is neither 'estimated' nor a positive number of logits per pixel (given: {brief(given)})"
             raise InputError("lipschitz", problem)
         return given
 
@@ -117,7 +128,7 @@ class JobConfig(BaseModel):
             value = json.loads(given) if isinstance(given, str) else given
             # Whatever is kept must be JSON: YAML has dates and NaN, and Python reads NaN in JSON too.
             return json.loads(json.dumps(value, allow_nan=False))
-        except (TypeError, ValueError) as error:
+        except (RecursionError, TypeError, ValueError) as error:
             raise InputError(str(info.field_name), f"is not a JSON object: {error}") from error
 
     @model_validator(mode="after")
@@ -167,25 +178,11 @@ def read_request(options: Mapping[str, Any], file: Path | None) -> JobRequest:
         raise _located(error, file, origin) from error
 
 
-def read_classes(text: str) -> tuple[str, ...]:
-    """Read class names from a file, one a line with or without UCF101's number in front, or a list with commas."""
-    path = Path(text).expanduser()
-    if not path.is_file():
-        if "," not in text:
-            raise InputError("classes", f"{text!r} is neither a file nor class names separated by commas")
-        return tuple(name.strip() for name in text.split(",") if name.strip())
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("classes", f"{path}: cannot be read as text") from error
-    return tuple(" ".join(words[1:] if len(words) > 1 and words[0].isdigit() else words) for words in lines)
-
-
 def read_duration(given: str) -> float:
     """Read a duration: a number of seconds, or of the unit behind it (s, m, h, d); returns seconds."""
     matched = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", given.strip(), re.ASCII)
     if matched is None:
-        raise InputError("wall_time", f"{given!r} is no duration, such as 90s, 30m, 1.5h or 2d")
+        raise InputError("wall_time", f"{brief(given)} is no duration, such as 90s, 30m, 1.5h or 2d")
     return float(matched[1]) * _UNITS[matched[2]]
 
 
@@ -193,7 +190,8 @@ def read_split(given: str) -> str:
     """Read the name of an official list, with or without its suffix."""
     name = given.removesuffix(".txt")
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
-        raise InputError("split", f"{given!r} is no name of an official list, such as testlist01; --splits says where")
+        problem = f"{brief(given)} is no name of an official list, such as testlist01; --splits says where"
+        raise InputError("split", problem)
     return name
 
 
@@ -206,20 +204,12 @@ def read_every(given: str) -> Decimal:
 
 
 def _read_file(file: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError("--config", f"{file}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError("--config", f"{file}: is not YAML: {reason}") from error
-    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        raise InputError("--config", f"{file}: must hold fields and their values, such as 'tau: 1'")
-    base = file.absolute().parent
+    """Read a configuration file; its relative paths start in its folder."""
+    document, base = read_job_file(file), file.absolute().parent
     for key in _PATHS:
         if isinstance(document.get(key), str):
-            document[key] = str(base / Path(document[key]).expanduser())
-    if isinstance(document.get("classes"), str) and (base / document["classes"]).is_file():
+            document[key] = str(user_path(document[key], f"{file}: {key}", base))
+    if isinstance(document.get("classes"), str) and is_file(base / document["classes"]):
         document["classes"] = str(base / document["classes"])
     return document
 

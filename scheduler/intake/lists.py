@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from common.errors import InputError
+from common.printable import is_printable
 from common.wire import MOST_NAME
+from scheduler.intake.paths import read_text
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v")
 LIST_SUFFIXES = (".txt", ".csv")
 #: What OpenCV, FFmpeg or the operating system would take for something else than a file's name.
 _FORBIDDEN = ("%", "!", "://", "\0")
-#: Bytes of a list, and characters of a line, above which it is no list of clips.
-MOST_BYTES, MOST_LINE = 2**26, 4096
-_LINE = re.compile(r"(?P<path>.*?)(?:\s+(?P<number>\d+))?")
+#: Bytes of a list, characters of a line, and clips, above which it is no list of clips.
+MOST_BYTES, MOST_LINE, MOST_CLIPS = 2**26, 4096, 2**20
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def read_list(file: Path) -> list[Entry]:
     """
     text = _text(file)
     seen: dict[str, tuple[int, PurePosixPath]] = {}
-    entries = []
+    entries: list[Entry] = []
     for line, written, given, number in _table(file, text) if file.suffix.lower() == ".csv" else _lines(text):
         where = f"{file} line {line}"
         path = _accepted(written, where)
@@ -52,20 +52,17 @@ def read_list(file: Path) -> list[Entry]:
             raise InputError(where, f"{written!r} has no class folder; expected Class/clip.avi")
         if len(label) > MOST_NAME:
             raise InputError(where, f"has a label of more than {MOST_NAME} characters")
+        if not is_printable(label):
+            raise InputError(where, f"has a label with unprintable characters: {label!r}")
+        if len(entries) == MOST_CLIPS:
+            raise InputError(where, f"is beyond the {MOST_CLIPS:,} clips that a list may have")
         entries.append(Entry(line, path, label, number))
     return entries
 
 
 def _text(file: Path) -> str:
     """A list's text; a line that is too long is refused before it is taken apart."""
-    with file.open("rb") as opened:
-        data = opened.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise InputError(str(file), f"has more than {MOST_BYTES} bytes; that is no list of clips")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(str(file), "is not UTF-8 text") from error
+    text = read_text(file, MOST_BYTES, "list of clips")
     for line, written in enumerate(text.split("\n"), start=1):
         if len(written) > MOST_LINE:
             raise InputError(f"{file} line {line}", f"has more than {MOST_LINE} characters")
@@ -78,25 +75,38 @@ Row = tuple[int, str, str | None, int | None]
 def _table(file: Path, text: str) -> Iterator[Row]:
     """Line number, path and label of each row: the columns of these names, or else the first two."""
     rows = csv.reader(io.StringIO(text))
+    columns: tuple[int, int] | None = None
     try:
-        found = [(rows.line_num, [cell.strip() for cell in row]) for row in rows if any(cell.strip() for cell in row)]
+        for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
+            if columns is None:
+                header = [cell.strip().lower() for cell in row]
+                columns = _columns(header)
+                if "path" in header:
+                    continue
+            path, label = (row[column].strip() if column < len(row) else None for column in columns)
+            yield rows.line_num, path or "", label, None
     except csv.Error as error:
         raise InputError(f"{file} line {rows.line_num}", f"is no CSV: {error}") from error
-    header = [cell.lower() for cell in found[0][1]] if found else []
-    path, label = 0, 1
-    if "path" in header:
-        path, label = header.index("path"), header.index("label") if "label" in header else len(header)
-        found = found[1:]
-    for line, row in found:
-        yield line, row[path] if path < len(row) else "", row[label] if label < len(row) else None, None
+
+
+def _columns(header: list[str]) -> tuple[int, int]:
+    """Columns of path and label."""
+    if "path" not in header:
+        return 0, 1
+    return header.index("path"), header.index("label") if "label" in header else len(header)
 
 
 def _lines(text: str) -> Iterator[Row]:
     """Line number and path of each line, and the number after it."""
     for line, written in enumerate(text.split("\n"), start=1):
-        match = _LINE.fullmatch(written.strip())
-        if match is not None and match["path"]:
-            yield line, match["path"], None, None if match["number"] is None else int(match["number"])
+        path, number = written.strip(), None
+        words = path.rsplit(maxsplit=1)
+        if len(words) == 2 and words[1].isdecimal():
+            path, number = words[0], int(words[1])
+        if path:
+            yield line, path, None, number
 
 
 def _accepted(written: str, where: str) -> PurePosixPath:
@@ -105,6 +115,8 @@ def _accepted(written: str, where: str) -> PurePosixPath:
     for mark in _FORBIDDEN:
         if mark in written:
             raise InputError(where, f"{written!r} has {mark!r} in it")
+    if not is_printable(written):
+        raise InputError(where, f"{written!r} has unprintable characters")
     if path.is_absolute():
         raise InputError(where, f"{written!r} is absolute; entries start at the list's root")
     if ".." in path.parts:

@@ -14,11 +14,15 @@ from pathlib import Path, PurePosixPath
 from common.errors import InputError
 from common.groups import Group, group_number, group_of
 from scheduler.intake.lists import Entry, read_list
+from scheduler.intake.paths import read_text
 
 #: Places of the lists, from the folder of the clips; UCF101's own archive is unpacked beside it.
 _PLACES = (".", "ucfTrainTestlist", "ucfTrainTestList", "../ucfTrainTestlist", "../ucfTrainTestList")
 _CLASSES = "classInd.txt"
 _HALVES = {"train": "test", "test": "train"}
+#: Bytes of the list of classes above which it is none; and their numbers, which are no longer than this.
+_MOST_CLASS_BYTES = 2**20
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _NAME = re.compile(r"(train|test)(list\w+)")
 #: The lists that UCF101 comes with.
 OFFICIAL = tuple(f"{half}list0{number}" for number in (1, 2, 3) for half in _HALVES)
@@ -112,5 +116,5 @@ def _numbered_classes(file: Path) -> dict[int, str]:
     """Names of classes by their number, where the file is there."""
     if not file.is_file():
         return {}
-    lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines())
-    return {int(words[0]): " ".join(words[1:]) for words in lines if len(words) > 1 and words[0].isdigit()}
+    lines = (line.split() for line in read_text(file, _MOST_CLASS_BYTES, "list of classes").split("\n"))
+    return {int(words[0]): " ".join(words[1:]) for words in lines if len(words) > 1 and _NUMBER.fullmatch(words[0])}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +13,7 @@ from common.jobspec import DisSpec, FarnebackSpec, JobSpec, ModelSpec, SamplingS
 from common.wire import coordinate_sizes, run_lengths
 from scheduler.intake.config import JobRequest
 from scheduler.intake.model import check_model
+from scheduler.intake.paths import real_path, user_path
 from scheduler.levels import require_radius
 
 
@@ -25,11 +25,11 @@ def build_spec(request: JobRequest) -> JobSpec:
     config = request.config
     flow = _flow(request)
     # Links are kept: a weights file's suffix says its type, and the file a link leads to may have none.
-    weights = Path(config.weights).expanduser().absolute()
+    weights = user_path(config.weights, request.at("weights"))
     answer = check_model(request, weights)
     try:
         spec = JobSpec(
-            dataset=str(Path(config.dataset).expanduser().resolve()),
+            dataset=str(real_path(user_path(config.dataset, request.at("dataset")), request.at("dataset"))),
             model=ModelSpec(
                 name=config.model,
                 weights=str(weights),

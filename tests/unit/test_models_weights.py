@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -15,7 +16,16 @@ import torch
 
 from common.errors import InputError, NumericalError
 from common.jobspec import ModelSpec, SamplingSpec
-from worker.models import WeightsInfo, build, check_forward, inspect_weights, load_model, save_weights, weights
+from worker.models import (
+    WeightsInfo,
+    build,
+    check_forward,
+    inspect_weights,
+    load_model,
+    pickles,
+    save_weights,
+    weights,
+)
 from worker.models.weights import MOST_BYTES, read_weights
 from worker.numerics import configure_numerics, numerics_report
 
@@ -168,6 +178,93 @@ def test_what_is_no_state_dict_is_refused(tmp_path, content) -> None:
     path = tmp_path / "w.pt"
     torch.save(content, path)
     assert "tensor" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [torch.eye(3).to_sparse(), torch.empty(3, device="meta"), torch.ones(3, dtype=torch.complex64)],
+    ids=["sparse", "meta", "complex"],
+)
+def test_only_plain_tensors_of_numbers_are_weights(tmp_path, module, odd) -> None:
+    path = tmp_path / "w.pt"
+    torch.save(changed_state(module, **{"dense.bias": odd}), path)
+    refusal(path)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_pickle_cannot_ask_for_memory(tmp_path, old) -> None:
+    class Sized:
+        def __init__(self, kind) -> None:
+            self.kind = kind
+
+        def __reduce__(self):
+            return (self.kind, (10**11,))
+
+    for kind in (bytearray, torch.Tensor, torch.FloatTensor):
+        path = tmp_path / "w.pt"
+        torch.save({"dense.bias": Sized(kind)}, path, _use_new_zipfile_serialization=not old)
+        assert re.search(r"without running code \(it names \S+\)", refusal(path))
+
+
+def test_a_state_dict_of_the_old_format_is_read(tmp_path, module) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(module.state_dict(), path, _use_new_zipfile_serialization=False)
+    loaded = load_model(spec_for(path), CPU)
+    torch.testing.assert_close(loaded.module.dense.weight, module.dense.weight.detach(), rtol=0, atol=0)
+
+
+def test_pickles_of_many_megabytes_are_not_looked_through(tmp_path, monkeypatch, module) -> None:
+    monkeypatch.setattr(pickles, "MOST_PICKLED", 100)
+    path = tmp_path / "w.pt"
+    torch.save(module.state_dict(), path)
+    assert "more than 100 bytes of pickles" in refusal(path)
+    torch.save(module.state_dict(), path, _use_new_zipfile_serialization=False)
+    assert "without running code (it is damaged)" in refusal(path)
+
+
+def test_views_of_one_storage_together_are_limited(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(weights, "MOST_BYTES", 100_000)
+    path, large = tmp_path / "w.pt", torch.zeros(10_000)
+    torch.save({str(i): large for i in range(10)}, path)
+    assert "its parameters take more than the 100000 bytes that are allowed" in refusal(path)
+
+
+def test_arguments_are_held_against_the_file_before_they_cost_memory(saved) -> None:
+    # Built for real, this LSTM would take 16 TB.
+    problem = refusal(saved, args={**ARGS, "hidden": 10**6})
+    assert "has shape" in problem
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ({"w": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}, "'F4'"),
+        ({"w": {"dtype": "F32", "shape": [2**64 - 1, 0], "data_offsets": [0, 0]}}, "Overflow"),
+        ({"w": {"dtype": "F32", "shape": [2**63, 2**63], "data_offsets": [0, 4]}}, "overflow"),
+        ({"__metadata__": None}, "is missing"),
+        ({"__metadata__": {"flowcert": "x" * 70_000}}, "has more than 65536 characters"),
+        (2**63, "header too large"),
+    ],
+)
+def test_headers_that_promise_too_much_are_refused(tmp_path, header, problem) -> None:
+    path, data = tmp_path / "w.safetensors", bytes(4)
+    text = json.dumps(header).encode() if isinstance(header, dict) else b"{}"
+    length = len(text) if isinstance(header, dict) else header
+    ends = max((part["data_offsets"][1] for part in header.values() if part and "data_offsets" in part), default=0) if (
+        isinstance(header, dict)
+    ) else 0  # fmt: skip
+    path.write_bytes(length.to_bytes(8, "little") + text + data[:ends])
+    assert re.search(problem, refusal(path))
+
+
+def test_metadata_is_strict_json_with_names_that_can_be_shown(saved, module) -> None:
+    whole = {"name": "cnn_lstm", "args": ARGS, "classes": CLASSES, "frames": 4, "height": 16, "width": 16}
+    for change in ({"classes": ["a", "b\x1b[31m"]}, {"args": {"x": float("inf")}}):
+        safetensors.torch.save_file(
+            changed_state(module), saved, metadata={"flowcert": json.dumps(whole | change).replace("Infinity", "1e999")}
+        )
+        with pytest.raises(InputError, match="metadata 'flowcert' is wrong at"):
+            inspect_weights("cnn_lstm", saved, {}, None)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e300])

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from common.errors import ClipError
+from common.printable import visible
 from worker.video.decoder import FFMPEG_OPTIONS, count_frames, count_pauses, set_limits
 from worker.video.refused import RefusedError
 from worker.video.runner import WALL_SECONDS, check_file
@@ -59,6 +60,8 @@ def check(question: _Question) -> dict[str, Any]:
         found["problem"] = f"cannot be read: {error.strerror}"
     except MemoryError:
         found["problem"] = "needs more memory to decode than it is allowed"
+    except Exception as error:  # noqa: BLE001 - OpenCV raises errors of its own, which are known once it is loaded.
+        found["problem"] = f"the decoder failed: {visible(' '.join(str(error).split()) or type(error).__name__)[:500]}"
     return found
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from common.errors import InputError, NumericalError, named_line
 from common.jobspec import ModelSpec, SamplingSpec
-from worker.models.registry import build
+from worker.models.registry import MODELS, build
+from worker.models.tensors import shown
 from worker.models.weights import read_weights
 
 
@@ -32,6 +33,11 @@ def load_model(spec: ModelSpec, device: torch.device) -> LoadedModel:
     built, or the file is unusable or does not fit the model; the message names the first wrong parameter.
     """
     file = read_weights(Path(spec.weights), pinned=spec.sha256)
+    if spec.name in MODELS:
+        # Without memory first: arguments may ask for any size, and the file has the sizes that are right.
+        with torch.device("meta"):
+            shapes = build(spec.name, spec.args).state_dict()
+        check_fit("weights", spec.weights, shapes, file.tensors)
     module = build(spec.name, spec.args)
     check_fit("weights", spec.weights, module.state_dict(), file.tensors)
     module.load_state_dict(file.tensors, strict=True)
@@ -71,14 +77,17 @@ def check_fit(where: str, file: str, wanted: Mapping[str, Tensor], given: Mappin
     for name, tensor in wanted.items():
         if name not in given:
             first = next(iter(given), "nothing")
-            problem = f"parameter {name} is missing; the model needs {_shape(tensor)} (the file begins with {first})"
+            problem = (
+                f"parameter {name} is missing; the model needs {_shape(tensor)} (the file begins with {shown(first)})"
+            )
             raise InputError(where, f"{file}: {problem}")
         if given[name].shape != tensor.shape:
             problem = f"{file}: parameter {name} has shape {_shape(given[name])}, the model needs {_shape(tensor)}"
             raise InputError(where, problem)
     unexpected = next((name for name in given if name not in wanted), None)
     if unexpected is not None:
-        raise InputError(where, f"{file}: parameter {unexpected} is unexpected; the model has none of this name")
+        problem = f"{file}: parameter {shown(unexpected)} is unexpected; the model has none of this name"
+        raise InputError(where, problem)
 
 
 def _shape(tensor: Tensor) -> str:

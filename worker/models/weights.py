@@ -16,15 +16,20 @@ from typing import Any, Final
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
 
 from common.errors import HostError, InputError
 from common.jobspec import Seconds
+from common.printable import Printable, brief, visible
+from worker.models.pickles import unsuitable
 from worker.models.registry import SHIPPED_ENCODERS, ShippedEncoder, implied_args
+from worker.models.tensors import check_tensors
 
 _METADATA_KEY: Final = "flowcert"
 _TORCH_SUFFIXES: Final = (".pt", ".pth")
+#: Characters of what Flowcert writes beside the tensors; a thousand class names are a third of it.
+_MOST_METADATA: Final = 2**16
 #: Bytes of a weights file, and of what it unpacks to, above which it is refused unread.
 MOST_BYTES: Final = 2**32
 
@@ -49,7 +54,7 @@ class Metadata(BaseModel):
 
     name: str
     args: dict[str, Any]
-    classes: tuple[str, ...] = Field(min_length=2)
+    classes: tuple[Printable, ...] = Field(min_length=2)
     frames: int = Field(ge=2)
     height: int = Field(ge=1)
     width: int = Field(ge=1)
@@ -58,6 +63,12 @@ class Metadata(BaseModel):
     #: Pause between the frames of a clip, in seconds; None where they are spread evenly. Left out then: the same
     #: training writes the same bytes as before there were pauses.
     every: Seconds | None = Field(default=None, exclude_if=lambda every: every is None)
+
+    @field_validator("args")
+    @classmethod
+    def _strict_json(cls, args: dict[str, Any]) -> dict[str, Any]:
+        json.dumps(args, allow_nan=False)
+        return args
 
 
 @dataclass(frozen=True)
@@ -85,13 +96,7 @@ def read_weights(path: Path, pinned: str | None = None) -> WeightsFile:
         raise HostError("weights", f"{path}: has SHA-256 {found}, but the job was submitted with {pinned}")
     tensors, text = _parse_torch(path, data) if path.suffix in _TORCH_SUFFIXES else _parse_safetensors(path, data)
     metadata = None if text is None else _parse_metadata(path, text)
-    for name, tensor in tensors.items():
-        # A view can claim any size; what it would take to look at it is what the file must hold.
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise InputError("weights", f"{path}: parameter {name} is larger than what the file holds of it")
-        # Judged as float32, in which the model computes: a float64 weight may overflow there.
-        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
-            raise InputError("weights", f"{path}: parameter {name} has NaN or infinite values")
+    check_tensors(path, tensors, MOST_BYTES)
     if metadata is not None and metadata.encoder is not None:
         tensors |= _left_out(path, metadata).load()
     return WeightsFile(tensors, metadata, found)
@@ -190,22 +195,34 @@ def _left_out(path: Path, metadata: Metadata) -> ShippedEncoder:
 def _parse_safetensors(path: Path, data: bytes) -> tuple[dict[str, Tensor], str | None]:
     try:
         tensors = safetensors.torch.load(data)
-    except safetensors.SafetensorError as error:
-        raise InputError("weights", f"{path}: is not a usable safetensors file ({error})") from error
-    # The format: eight bytes of header length, then the header as JSON; it was just found valid.
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
-    return tensors, header.get("__metadata__", {}).get(_METADATA_KEY)
+        # The format: eight bytes of header length, then the header as JSON; it was just found valid.
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + size])
+    # The library finds some headers valid and then fails at types, or at sizes, that torch does not have.
+    except (safetensors.SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = visible(" ".join(str(error).split()))[:300]
+        raise InputError("weights", f"{path}: is not a usable safetensors file ({reason})") from error
+    return tensors, (header.get("__metadata__") or {}).get(_METADATA_KEY)
+
+
+def _unpacked_bytes(path: Path, data: bytes) -> int:
+    """Bytes that an archive unpacks to; 0 for what is none."""
+    try:
+        if not zipfile.is_zipfile(io.BytesIO(data)):
+            return 0
+        return sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(data)).infolist())
+    except (zipfile.BadZipFile, LookupError, NotImplementedError, ValueError) as error:
+        raise InputError("weights", f"{path}: is a damaged archive") from error
 
 
 def _parse_torch(path: Path, data: bytes) -> tuple[dict[str, Tensor], None]:
-    if zipfile.is_zipfile(io.BytesIO(data)):
-        try:
-            unpacked = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(data)).infolist())
-        except zipfile.BadZipFile as error:
-            raise InputError("weights", f"{path}: is a damaged archive") from error
-        if unpacked > MOST_BYTES:
-            raise InputError("weights", f"{path}: unpacks to {unpacked} bytes, {MOST_BYTES} are allowed")
+    unpacked = _unpacked_bytes(path, data)
+    if unpacked > MOST_BYTES:
+        raise InputError("weights", f"{path}: unpacks to {unpacked} bytes, {MOST_BYTES} are allowed")
+    found = unsuitable(data)
+    if found is not None:
+        problem = f"{path}: is not a state dict that can be read without running code ({visible(found)[:300]})"
+        raise InputError("weights", problem)
     try:
         state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # torch.load raises whatever a corrupt file provokes.
@@ -215,16 +232,18 @@ def _parse_torch(path: Path, data: bytes) -> tuple[dict[str, Tensor], None]:
         raise InputError("weights", f"{path}: holds no state dict (parameter names with tensors)")
     for key, value in state.items():
         if not isinstance(value, Tensor):
-            raise InputError("weights", f"{path}: entry {key!r} is no tensor; save model.state_dict() itself")
+            raise InputError("weights", f"{path}: entry {brief(key)} is no tensor; save model.state_dict() itself")
     return state, None
 
 
 def _parse_metadata(path: Path, text: str) -> Metadata:
+    if len(text) > _MOST_METADATA:
+        raise InputError("weights", f"{path}: metadata {_METADATA_KEY!r} has more than {_MOST_METADATA} characters")
     try:
         return Metadata.model_validate_json(text)
     except ValidationError as error:
         detail = error.errors()[0]
         field = ".".join(str(part) for part in detail["loc"]) or "text"
         raise InputError(
-            "weights", f"{path}: metadata {_METADATA_KEY!r} is wrong at {field}: {detail['msg']}"
+            "weights", f"{path}: metadata {_METADATA_KEY!r} is wrong at {visible(field)[:200]}: {detail['msg']}"
         ) from error

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import worker
 from common.errors import ClipError
 from common.jobspec import SamplingSpec
+from common.printable import is_printable, visible
 from worker.video.decoder import CPU_SECONDS, REFUSED
 
 WALL_SECONDS = 120.0
@@ -24,7 +24,8 @@ WALL_SECONDS = 120.0
 # slashes and absolute() puts a directory in front.
 _MAGIC = ("%", "!")
 
-_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+#: Bytes of a video file above which it is not even read: clips of minutes have a thousandth of them.
+MOST_FILE_BYTES = 2**32
 
 
 def run_decoder(
@@ -56,8 +57,8 @@ def run_decoder(
 
 def check_file(path: Path) -> None:
     """Refuse what needs no decoder to be refused; raises ClipError."""
-    # Control characters, undecodable bytes and line separators; written as escapes, to keep the message on one line.
-    if any(unicodedata.category(letter) in _UNPRINTABLE for letter in str(path)):
+    # Written as escapes, to keep the message on one line.
+    if not is_printable(str(path)):
         raise ClipError(ascii(str(path)), "has unprintable characters in its name; rename it")
     for magic in _MAGIC:
         if magic in str(path.absolute()):
@@ -67,8 +68,11 @@ def check_file(path: Path) -> None:
             raise ClipError(str(path), "is a directory, not a video file")
         if not path.is_file():
             raise ClipError(str(path), "does not exist or is not an ordinary file")
-        if path.stat().st_size == 0:
+        size = path.stat().st_size
+        if size == 0:
             raise ClipError(str(path), "is empty (0 bytes)")
+        if size > MOST_FILE_BYTES:
+            raise ClipError(str(path), f"is too large: it has {size} bytes, {MOST_FILE_BYTES} are allowed")
         with path.open("rb"):
             pass
     except OSError as error:
@@ -108,7 +112,7 @@ def _run(command: list[str], expected: int, wall_seconds: float) -> tuple[int | 
         finally:
             timer.cancel()
             process.kill()
-    return None if expired.is_set() else status, output, lines[-1] if lines else ""
+    return None if expired.is_set() else status, output, visible(lines[-1]) if lines else ""
 
 
 def _environment() -> dict[str, str]:

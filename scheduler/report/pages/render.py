@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from common.printable import visible
 from common.vocab import Guarantee
 from scheduler.intake.official import short_name
 from scheduler.report.pages.chart import Chart
@@ -63,7 +64,7 @@ def write_report(
 def _environment() -> Environment:
     environment = Environment(
         autoescape=True, loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=_shown,
     )  # fmt: skip
     said: tuple[Callable[..., Any], ...] = (
         at_least, at_most, bounds, distance, interval_text, msr_bounds, points_text, share_text, short_name,
@@ -71,6 +72,11 @@ def _environment() -> Environment:
     environment.globals.update({function.__name__: function for function in said})
     environment.globals.update(infinity=math.inf, verdicts=VERDICTS, resamples=RESAMPLES, confidence=CONFIDENCE)
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Text without characters that act on whoever reads it; what was made markup by the templates stays."""
+    return visible(value) if type(value) is str else value
 
 
 def _distance(page: ClipPage) -> float:

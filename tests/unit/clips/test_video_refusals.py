@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from common.errors import ClipError
-from common.jobspec import SamplingSpec
+from common.features import parse_partition
+from common.jobspec import FarnebackSpec, SamplingSpec
+from worker.clip import load_or_prepare
 from worker.video import decode_clip, runner
 from worker.video.runner import run_decoder
 
@@ -46,6 +48,23 @@ def test_a_named_pipe_is_not_waited_for(tmp_path, sampling):
     assert_refused(tmp_path / "pipe.avi", sampling, "not an ordinary file")
 
 
+def test_named_pipe_is_not_waited_for_by_a_worker_either(tmp_path, sampling):
+    # A worker hashes the file before it is decoded, and asks its cache by the hash.
+    os.mkfifo(tmp_path / "pipe.avi")
+    with pytest.raises(ClipError, match="not an ordinary file"):
+        load_or_prepare(
+            tmp_path / "pipe.avi", sampling, FarnebackSpec(), parse_partition("global"), LIMIT, tmp_path / "cache", None
+        )  # fmt: skip
+
+
+def test_terabytes_are_not_read(tmp_path, sampling):
+    with (tmp_path / "sparse.avi").open("wb") as file:
+        file.truncate(2**40)
+    assert_refused(
+        tmp_path / "sparse.avi", sampling, r"is too large: it has 1099511627776 bytes, 4294967296 are allowed"
+    )
+
+
 @pytest.mark.parametrize("name", ["frame%03d.avi", "a!b.avi"])
 def test_names_that_opencv_would_interpret_are_refused(write_video, sampling, name):
     assert_refused(write_video(name="x.avi").rename(Path(write_video(name="x.avi")).with_name(name)), sampling, "name")
@@ -57,7 +76,7 @@ def test_a_network_address_is_only_a_missing_file(sampling):
 
 
 def test_a_name_with_a_line_break_or_nul_stays_on_one_line(tmp_path, sampling):
-    for name in ("a\nb.avi", "a\0b.avi", "a\u2028b.avi", "a\udcffb.avi"):
+    for name in ("a\nb.avi", "a\0b.avi", "a\u2028b.avi", "a\udcffb.avi", "a\x1b[2J.avi", "a\u202eiva.avi"):
         with pytest.raises(ClipError, match="unprintable") as caught:
             decode_clip(tmp_path / name, sampling, LIMIT)
         assert len(str(caught.value).splitlines()) == 1

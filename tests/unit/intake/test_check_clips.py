@@ -133,6 +133,17 @@ def test_a_clip_that_ends_its_reader_is_the_only_one_without_an_answer(pretend, 
     assert [readings[path].sha256 for path in "abc"] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    "answer", ["{}", "[1]", "x" * 10**6, '{"frames": "x", "sha256": 1, "problem": []}'], ids=range(4)
+)
+def test_a_reader_that_answers_nonsense_is_started_anew(pretend, answer):
+    nonsense = READER.replace("os.kill(os.getpid(), {signal})", f"print({answer!r}, flush=True); continue")
+    pretend(nonsense.replace("{{", "{").replace("}}", "}"))
+    readings = read_files(["a", "crash", "b", "c"], NEED, LIMIT, lambda _: None)
+    assert readings["crash"] == Reading(0, None, "the decoder gave no answer that could be read")
+    assert [readings[path].sha256 for path in "abc"] == ["a", "b", "c"]
+
+
 def test_a_reader_that_does_not_work_is_no_clips_fault(pretend):
     pretend("import sys\nsys.exit('no module named cv2')")
     with pytest.raises(ServerError, match=r"^the check of clips ended early: no module named cv2$"):

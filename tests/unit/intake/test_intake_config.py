@@ -9,7 +9,8 @@ import pytest
 from common.errors import InputError
 from common.features import parse_partition
 from common.jobspec import FarnebackSpec, JobSpec, ModelSpec, SamplingSpec
-from scheduler.intake.config import read_classes, read_every, read_request
+from scheduler.intake.classes import read_classes
+from scheduler.intake.config import read_every, read_request
 from scheduler.intake.model import ModelAnswer
 from scheduler.intake.spec import build_spec, check_game, region_sizes
 
@@ -78,6 +79,17 @@ def test_a_file_with_paths_of_its_own_and_options_that_override_it(tmp_path: Pat
         ({"every": "0"}, "--every: input should be greater than 0 (given: '0')"),
         ({"every": "nan"}, "--every: input should be a finite number (given: 'nan')"),
         ({"every": "1 s"}, "--every: input should be a valid decimal (given: '1 s')"),
+        ({"tau": "1e-999999999"}, "--tau: must be below 1e13 and have at most 28 digits and 40 decimal places"),
+        ({"radius": "1e999999999"}, "--radius: must be below 1e13"),
+        ({"tau": "0." + "1" * 29}, "--tau: must be below 1e13"),
+        ({"lipschitz": "1e-999999999"}, "--lipschitz: is neither"),
+        ({"features": "grid:" + "9" * 5000 + "x1"}, "--features: 'grid:999"),
+        ({"model_args": "[" * 100_000}, "--model-args: is not a JSON object"),
+        ({"dataset": "a\0b"}, "DATASET: has unprintable characters (given: 'a\\x00b')"),
+        ({"dataset": "~nobody-of-this-name/x"}, "DATASET: '~nobody-of-this-name/x' names the home folder of a user"),
+        ({"weights": "w\x1b[31m.pt"}, "--weights: has unprintable characters"),
+        ({"classes": "A,B\u202e"}, "--classes: 1: has unprintable characters"),
+        ({"classes": "x" * 5000}, "--classes: 'xxx"),
         ({"every": "1", "stride": 25}, "--every: cannot be given together with --stride 25; leave out one of them"),
     ],
 )
@@ -97,6 +109,18 @@ def test_a_wrong_option_is_named(change, line):
         ("model_args: {when: 2026-01-01}", "model_args: is not a JSON object"),
         ("- tau", "must hold fields"),
         ("a: [", "is not YAML"),
+        ("tau: &a 1\nradius: *a", "anchors and aliases are not read"),
+        ("model_args: &a {a: *a}", "anchors and aliases are not read"),
+        ("only: " + "[" * 10_000, "more than 32 levels of nesting"),
+        ("budget: " + "1" * 5000, "is not YAML: Exceeds the limit"),
+        (
+            "tau: 1\nbudget: 0x" + "f" * 5000,
+            "budget: input should be less than 9223372036854775808 (given: int, too large",
+        ),
+        ("tau: " + "1:" * 3000 + "1", "tau: must be below 1e13"),
+        ("priority: 2001-99-99", "is not YAML: month must be"),
+        ("priority: !!timestamp x", "is not YAML"),
+        ("label: '" + "x" * 70_000 + "'", "has more than 65536 bytes; that is no configuration"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path, text, problem):
@@ -108,6 +132,16 @@ def test_a_wrong_file_is_named(tmp_path, text, problem):
     assert str(file) in str(refused.value)
     assert problem in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
+def test_a_file_of_class_names_is_text_of_limited_size(tmp_path):
+    (tmp_path / "names").write_bytes(b"\xff")
+    with pytest.raises(InputError, match="names: is not UTF-8 text"):
+        read_classes(str(tmp_path / "names"))
+    (tmp_path / "names").write_bytes(b"x\n" * 2**20)
+    with pytest.raises(InputError, match="has more than 1048576 bytes"):
+        read_classes(str(tmp_path / "names"))
 
 
 def test_a_pause_stands_in_a_file_as_well(tmp_path):
@@ -166,6 +200,10 @@ def job(**change) -> JobSpec:
         ({"radius": "31.9"}, "radius"),
         ({"features": "pixel", "radius": "300"}, "radius"),
         ({"features": "grid:4x4", "norm": "Linf"}, "norm"),
+        # Counted by steps of numpy, these would take hours; and more memory than there is.
+        ({"features": "global", "norm": "L1", "radius": "10000000000"}, "radius"),
+        ({"features": "pixel", "norm": "Linf", "sampling": {"frames": 64, "height": 512, "width": 512}}, "norm"),
+        ({"features": "pixel", "sampling": {"frames": 1024, "height": 1024, "width": 1024}}, "features"),
     ],
 )
 def test_games_that_cannot_be_explored_are_refused(change, field):

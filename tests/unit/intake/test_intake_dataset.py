@@ -77,6 +77,9 @@ def test_a_list_starts_at_its_own_folder_and_keeps_missing_clips_with_their_prob
         ("a/A.AVI", "differs only in case from 'A/a.avi' in line 1"),
         ("loop/x.avi", "leads out of"),
         ("A/escape.avi", "leads out of"),
+        ("A/\x1b[31m.avi", "has unprintable characters"),
+        ("A/\u202eiva.exe.avi", "has unprintable characters"),
+        ("round/x.avi", "its links lead round in a circle"),
         ("A/" + "x" * MOST_LINE + ".avi", f"has more than {MOST_LINE} characters"),
     ],
 )
@@ -84,6 +87,7 @@ def test_odd_entries_are_refused_by_line(dataset, tmp_path, entry, problem):
     (dataset / "link").symlink_to(tmp_path)
     (dataset / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "loop").symlink_to(dataset / "link")
+    (dataset / "round").symlink_to(dataset / "round")
     (dataset / "A" / "escape.avi").symlink_to("/etc/passwd")
     path = listed(dataset, f"A/a.avi\n{entry}\n")
     with pytest.raises(InputError, match="line 2: ") as refused:
@@ -104,12 +108,37 @@ def test_lists_that_are_too_long_or_no_csv_are_refused(dataset):
         find_clips(listed(dataset, f'path,label\nA/a.avi,"{quoted}"\n', ".csv"))
 
 
+def test_a_list_is_read_in_time_that_grows_with_its_length(dataset):
+    # The space between a path and its number was once looked for at every place of the line, again and again.
+    spaces = f"A/a.avi{' ' * (MOST_LINE - 20)}x\n" * 2000
+    with pytest.raises(InputError, match=r"line 1: .* is no video"):
+        find_clips(listed(dataset, spaces))
+    commas = "path,label" + "," * 4000 + "\n" + "A/a.avi,A" + "," * 4000 + "\n"
+    assert names(find_clips(listed(dataset, commas, ".csv"))) == [("A", "a.avi", None)]
+
+
+def test_a_list_has_a_limited_number_of_clips(dataset, monkeypatch):
+    monkeypatch.setattr("scheduler.intake.lists.MOST_CLIPS", 2)
+    with pytest.raises(InputError, match="line 3: is beyond the 2 clips that a list may have"):
+        find_clips(listed(dataset, "A/a.avi\nA/b.avi\nA/c.avi\n"))
+
+
+def test_names_that_cannot_be_shown_are_kept_as_problems(dataset):
+    for name in ("\x1b]0;x\x07.avi", "a\nb.avi", "\u202eiva.exe.avi", "c\u2028.avi"):
+        (dataset / "A" / name).write_bytes(b"video")
+    found = [clip for clip in find_clips(dataset) if clip.problem]
+    assert len(found) == 4
+    assert {clip.problem for clip in found} == {"its name has unprintable characters; rename it"}
+    assert all(clip.path.isascii() and clip.path.isprintable() for clip in found)
+
+
 def test_what_is_no_dataset_is_refused(dataset, tmp_path):
     (tmp_path / "empty").mkdir()
     for path, problem in (
         (tmp_path / "nowhere", "does not exist"),
         (tmp_path / "empty", "has no clips"),
         (dataset / "A" / "a.avi" / "x", "does not exist"),
+        (tmp_path / ("x" * 5000), "cannot be read"),
         (listed(tmp_path, "\n"), "has no clips"),
         (listed(tmp_path, "", ".json"), "is neither"),
     ):

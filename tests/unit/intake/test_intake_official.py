@@ -56,6 +56,18 @@ def test_a_folder_given_for_the_lists_is_the_only_one_looked_at(home, tmp_path):
     assert len(find_list("testlist01", home / "clips", given).entries) == 3
 
 
+@pytest.mark.parametrize("line", ["² Archery", "1" * 5000 + " Archery", "-1 Archery", "٣ Archery"])
+def test_numbers_of_classes_are_plain_ones(home, line):
+    (home / "ucfTrainTestlist" / "classInd.txt").write_text(f"1 Archery\n2 Diving\n{line}\n", encoding="utf-8")
+    assert len(find_list("trainlist01", home / "clips", None).entries) == 2
+
+
+def test_a_list_of_classes_that_is_no_text_is_named(home):
+    (home / "ucfTrainTestlist" / "classInd.txt").write_bytes(b"1 \xff\n")
+    with pytest.raises(InputError, match=r"classInd\.txt: is not UTF-8 text"):
+        find_list("trainlist01", home / "clips", None)
+
+
 def test_a_missing_clip_is_found_missing_and_one_without_class_folder_is_skipped(home):
     found = select(home / "clips", Selection(split="testlist01"))
     assert names(found) == [
