@@ -1,6 +1,7 @@
 """Lets tests import each other's helpers as ``tests.<module>``, and gives them real servers with a fresh database."""
 
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 import sqlalchemy as sa
+from xdist.scheduler import LoadFileScheduling
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 # As a worker has it unless it is told otherwise: on small tensors, threads wait for each other. Read when torch loads.
@@ -26,7 +28,30 @@ if TYPE_CHECKING:
 # Helpers whose assertions should explain themselves as those of tests do.
 pytest.register_assert_rewrite("tests.harness", "tests.crew")
 
+# A shell's background jobs ignore SIGINT, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 TEMPLATE = "flowcert_template"
+#: Tests that wait longest begin, and the shortest fill up the end.
+FIRST, LAST = "tests/acceptance/", "tests/unit/"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests so that processes that share them end at about the same time."""
+    items.sort(key=lambda item: (not item.nodeid.startswith(FIRST), item.nodeid.startswith(LAST)))
+
+
+class _WholeFiles(LoadFileScheduling):
+    """Gives each process whole files, for what a file sets up is dear; those of dashboards share one database."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0])
+        return str(file.parent if file.parent.name == "dashboards" else file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _WholeFiles:
+    """Share the tests among the processes of ``pytest -n``."""
+    return _WholeFiles(config, log)
 
 
 def _create(stack: EmbeddedStack, name: str, template: str) -> None:
