@@ -45,9 +45,9 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+def guarded(quick_folder: Path) -> Iterator[Guarded]:
     """Servers of their own: those of other tests let everybody in."""
-    home = tmp_path_factory.mktemp("guarded")
+    home = quick_folder / "guarded"
     with start_stack(home) as stack:
         engine = open_engine(stack.urls.database_url)
         upgrade(engine)
