@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, assert_never
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from common.vocab import Norm
 from worker.real_margins import RealMargins, coordinate_scale
@@ -125,6 +124,9 @@ def _fit(peaks: Vector, shape: float) -> _Fit:
     greatest, spread = float(peaks.max()), float(peaks.max() - peaks.min())
     if spread <= _LEAST * greatest:
         return _Fit(shape, greatest, 0.0, 1.0)
+    # Loaded late: most workers never estimate, and it takes a sixth of a worker's start.
+    from scipy import stats
+
     # Scaled, so that the search for the parameters starts at the same place for slopes of any size.
     scaled = (peaks - greatest) / spread
     with warnings.catch_warnings():

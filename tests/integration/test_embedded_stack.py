@@ -24,8 +24,6 @@ LAUNCHER = """
 import os, signal, sys, time
 from pathlib import Path
 from scheduler.embedded import start_stack
-# A shell's background jobs ignore SIGINT, and so would what they start.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 with start_stack(Path(sys.argv[1])) as stack:
     if "fork" in sys.argv and os.fork() == 0:
         os.closerange(0, 3)

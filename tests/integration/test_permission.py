@@ -1,5 +1,6 @@
 """A real worker reads no file outside its data roots and imports no factory it was not told of; jobs say why."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.crew import Crew
 from tests.rows import Desk, make_spec
 from worker.demo.render import render_dataset
 from worker.models import inspect_weights
+from worker.permission import refusal
 
 WEIGHTS = Path(__file__).parents[2] / "worker" / "demo" / "weights.safetensors"
 FUNCTIONS = Path(__file__).parents[2] / "migrations" / "functions"
@@ -49,66 +51,49 @@ def demo_spec(root: Path) -> Any:
     return spec.model_copy(update={"sampling": sampling})
 
 
-def reason_of(engine: sa.Engine, urls: dict[str, str], folder: Path, spec: Any, video: Path, **settings: Any) -> str:
-    """Why a worker that is set up like this gave a clip up."""
-    submit(engine, spec, [FoundClip("MoveUp", str(video))], 1000)
-    with Crew(engine, urls, folder, max_attempts=2, **settings) as crew:
-        crew.start("scheduler")
-        worker = crew.start("worker")
-        crew.wait_until_done()
-        assert worker.poll() is None
-    ((reason, attempts),) = crew.rows("SELECT v.reason, t.attempt FROM videos v JOIN tasks t ON t.video_id = v.id")
-    # Another worker may be allowed what this one is not: it is tried as often as any task.
-    assert attempts == 2
-    return reason
-
-
-@pytest.fixture
-def urls(database_url: str, broker_url: str) -> dict[str, str]:
-    return {"database_url": database_url, "broker_url": checked_url(broker_url)}
-
-
-@pytest.mark.parametrize(
-    ("video", "weights"),
-    [("../outside.avi", "w.safetensors"), ("MoveUp/link.avi", "w.safetensors"),
-     ("MoveUp/v_MoveUp_g01_c01.avi", "link.safetensors"), ("MoveUp/v_MoveUp_g01_c01.avi", "/etc/shadow")],
-)  # fmt: skip
-def test_files_outside_the_roots_are_not_read(
-    engine: sa.Engine, urls: dict[str, str], tmp_path: Path, root: Path, video: str, weights: str
+def test_a_worker_gives_up_what_it_may_not_do_and_says_why(
+    engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path, root: Path
 ) -> None:
-    spec = spec_of(root, weights=str(root / weights))
-    reason = reason_of(engine, urls, tmp_path, spec, root / video, data_roots=f"/nowhere:{root}")
-    assert reason.endswith("lies outside the data roots (FLOWCERT_DATA_ROOTS)")
-
-
-@pytest.mark.parametrize("factories", ["", "tests.whole_model:Other,tests:*"])
-def test_a_factory_that_is_not_allowed_is_not_imported(
-    engine: sa.Engine, urls: dict[str, str], tmp_path: Path, root: Path, factories: str
-) -> None:
-    spec = spec_of(root, name="tests.whole_model:WholeCnnLstm")
-    video = root / "MoveUp" / "v_MoveUp_g01_c01.avi"
-    reason = reason_of(engine, urls, tmp_path, spec, video, model_factories=factories)
-    assert reason.endswith(
-        "model: tests.whole_model:WholeCnnLstm may not be imported here; FLOWCERT_MODEL_FACTORIES lists what may"
-    )
-
-
-def test_a_result_that_the_database_finds_too_large_ends_its_clip(
-    engine: sa.Engine, urls: dict[str, str], tmp_path: Path, root: Path
-) -> None:
+    clip, factory = "MoveUp/v_MoveUp_g01_c01.avi", "tests.whole_model:WholeCnnLstm"
+    outside = "lies outside the data roots (FLOWCERT_DATA_ROOTS)"
+    refusals = [
+        (spec_of(root), "../outside.avi", outside),
+        (spec_of(root), "MoveUp/link.avi", outside),
+        (spec_of(root, weights=str(root / "link.safetensors")), clip, outside),
+        (spec_of(root, weights="/etc/shadow"), clip, outside),
+        (spec_of(root, name=factory), clip,
+         f"model: {factory} may not be imported here; FLOWCERT_MODEL_FACTORIES lists what may"),
+    ]  # fmt: skip
+    jobs = [submit(engine, spec, [FoundClip("MoveUp", str(root / video))], 1000).job_id for spec, video, _ in refusals]
     stricter = (FUNCTIONS / "worker_append.sql").read_text(encoding="utf-8").replace("67108864", "10")
     with engine.begin() as connection:
         connection.execution_options(no_parameters=True).exec_driver_sql(stricter)
-    submit(engine, demo_spec(root), [FoundClip("MoveUp", str(root / "MoveUp/v_MoveUp_g01_c01.avi"))], 1000)
-    with Crew(engine, urls, tmp_path) as crew:
+    # This one is done, and what is found is more than the database now takes.
+    jobs.append(submit(engine, demo_spec(root), [FoundClip("MoveUp", str(root / clip))], 1000).job_id)
+    urls = {"database_url": database_url, "broker_url": checked_url(broker_url)}
+    allowed = {"data_roots": f"/nowhere:{root}", "model_factories": "tests.whole_model:Other,tests:*"}
+    with Crew(engine, urls, tmp_path, max_attempts=2, **allowed) as crew:
         crew.start("scheduler")
         worker = crew.start("worker")
         crew.wait_until_done()
         assert worker.poll() is None
-    ((reason,),) = crew.rows("SELECT reason FROM videos")
-    assert reason.startswith("the database refuses the result: the result of task 1 has ")
-    assert reason.endswith("bytes, 10 are allowed")
-    assert crew.rows("SELECT attempt FROM tasks") == [(1,)]
+    ends = crew.rows("SELECT v.job_id, v.reason, t.attempt FROM videos v JOIN tasks t ON t.video_id = v.id ORDER BY 1")
+    assert [end.job_id for end in ends] == jobs
+    for end, (_, _, reason) in zip(ends, refusals, strict=False):
+        assert end.reason.endswith(reason)
+    assert re.fullmatch(
+        r"the database refuses the result: the result of task \d+ has \d+ bytes, 10 are allowed", ends[-1].reason
+    )
+    # Another worker may be allowed what this one is not: it is tried as often as any task.
+    assert [end.attempt for end in ends] == [2, 2, 2, 2, 2, 1]
+
+
+def test_no_factory_is_allowed_unless_settings_say_so(root: Path) -> None:
+    model = spec_of(root, name="tests.whole_model:WholeCnnLstm").model
+    for factories in ("", "tests.whole_model:Other,tests:*"):
+        reason = refusal(model, str(root / "MoveUp" / "v_MoveUp_g01_c01.avi"), Settings(model_factories=factories))
+        assert reason is not None
+        assert "WholeCnnLstm may not be imported here" in reason
 
 
 def test_the_database_itself_refuses_a_result_and_a_beat_that_are_too_large(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 
 import pytest
 import redis
@@ -12,6 +10,7 @@ import sqlalchemy as sa
 
 from common.broker import check_broker
 from common.errors import ServerError
+from tests.programs import Programs
 from tests.relay import Relay
 
 SPOILT = {
@@ -19,15 +18,6 @@ SPOILT = {
     "UPDATE alembic_version SET version_num = '9999'": "the database is at revision 9999",
     "UPDATE schema_objects SET digest = 'older'": "views and functions are not those of this program",
 }
-
-
-def start(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, with nothing but these settings."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWCERT_")}
-    return subprocess.run(
-        [sys.executable, "-m", program], env={**clean, "FLOWCERT_LOG_JSON": "true", **environment},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
@@ -41,25 +31,25 @@ def assert_refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
 @pytest.mark.parametrize("program", ["scheduler", "worker"])
 @pytest.mark.parametrize(("spoil", "problem"), SPOILT.items(), ids=["empty", "older", "changed"])
 def test_a_database_of_another_state_is_refused(
-    engine: sa.Engine, database_url: str, broker_url: str, program: str, spoil: str, problem: str
+    engine: sa.Engine, database_url: str, broker_url: str, programs: Programs, program: str, spoil: str, problem: str
 ) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text(spoil))
-    done = start(program, FLOWCERT_DATABASE_URL=database_url, FLOWCERT_BROKER_URL=broker_url)
+    done = programs.run(program, database_url=database_url, broker_url=broker_url, log_json=True)
     assert_refused(done, problem, "run: flowcert db upgrade")
 
 
 @pytest.mark.parametrize(("program", "command"), [("scheduler", "flowcert scheduler"), ("worker", "flowcert worker")])
-def test_a_process_without_servers_names_its_settings(program: str, command: str) -> None:
-    assert_refused(start(program), "FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", command)
+def test_a_process_without_servers_names_its_settings(programs: Programs, program: str, command: str) -> None:
+    assert_refused(programs.run(program, log_json=True), "FLOWCERT_DATABASE_URL, FLOWCERT_BROKER_URL", command)
 
 
 @pytest.mark.parametrize("program", ["scheduler", "worker"])
-def test_a_broker_that_evicts_is_refused(database_url: str, broker_url: str, program: str) -> None:
+def test_a_broker_that_evicts_is_refused(database_url: str, broker_url: str, programs: Programs, program: str) -> None:
     with redis.Redis(unix_socket_path=broker_url.removeprefix("redis+socket://").partition("?")[0]) as client:
         client.config_set("maxmemory-policy", "volatile-lru")
         try:
-            done = start(program, FLOWCERT_DATABASE_URL=database_url, FLOWCERT_BROKER_URL=broker_url)
+            done = programs.run(program, database_url=database_url, broker_url=broker_url, log_json=True)
         finally:
             client.config_set("maxmemory-policy", "noeviction")
     assert_refused(done, "broker: its maxmemory-policy is volatile-lru", "set it to noeviction")

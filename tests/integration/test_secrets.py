@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +16,16 @@ from common.telemetry import mask_passwords
 from migrations.schema import upgrade
 from scheduler.embedded import start_stack
 from scheduler.embedded.layout import layout_of
-from tests.crew import ROOT, Crew
+from tests.crew import Crew
+from tests.programs import Programs
 from tests.relay import Relay
 
 #: Passwords that are right, and one that is not; each would be found in any text.
 DATABASE, BROKER, WRONG = "Q7databaseQ7", "Q7brokerQ7", "Q7wrongQ7"
+COMMAND = "scheduler.cli.main"
 PROGRAMS = (
-    ("-m", "scheduler"), ("-m", "worker"), ("-m", "scheduler.cli.main", "status"),
-    ("-m", "scheduler.cli.main", "db", "upgrade"), ("-m", "scheduler.cli.main", "scheduler"),
-    ("-m", "scheduler.cli.main", "worker"),
+    ("scheduler",), ("worker",), (COMMAND, "status"), (COMMAND, "db", "upgrade"), (COMMAND, "scheduler"),
+    (COMMAND, "worker"),
 )  # fmt: skip
 
 
@@ -46,9 +45,9 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+def guarded(quick_folder: Path) -> Iterator[Guarded]:
     """Servers of their own: those of other tests let everybody in."""
-    home = tmp_path_factory.mktemp("guarded")
+    home = quick_folder / "guarded"
     with start_stack(home) as stack:
         engine = open_engine(stack.urls.database_url)
         upgrade(engine)
@@ -67,27 +66,20 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         engine.dispose()
 
 
-def run(urls: dict[str, str], *program: str, **more: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLOWCERT_")}
-    given = {f"FLOWCERT_{name.upper()}": value for name, value in {**urls, **more}.items()}
-    return subprocess.run(
-        [sys.executable, *program], env={**clean, **given}, cwd=ROOT, capture_output=True, text=True, timeout=90,
-        check=False,
-    )  # fmt: skip
-
-
 def quiet(*texts: str) -> None:
     for text in texts:
         assert "Q7" not in text
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
-def test_a_wrong_password_is_refused_in_a_line_that_does_not_show_it(guarded: Guarded, program: tuple[str]) -> None:
+def test_a_wrong_password_is_refused_in_a_line_that_does_not_show_it(
+    guarded: Guarded, programs: Programs, program: tuple[str]
+) -> None:
     for urls, named in (
         (guarded.urls(database=WRONG), "password authentication failed"),
         (guarded.urls(broker=WRONG), "invalid username-password pair"),
     ):
-        done = run(urls, *program, log_level="DEBUG")
+        done = programs.run(*program, **urls, log_level="DEBUG")
         quiet(done.stdout, done.stderr)
         if "upgrade" in program and named.startswith("invalid"):
             continue
@@ -113,29 +105,32 @@ def test_a_wrong_password_is_refused_in_a_line_that_does_not_show_it(guarded: Gu
     ],
     ids=str,
 )
-def test_a_url_that_is_wrong_is_not_shown(guarded: Guarded, change: dict[str, str]) -> None:
+def test_a_url_that_is_wrong_is_not_shown(guarded: Guarded, programs: Programs, change: dict[str, str]) -> None:
     for program in PROGRAMS[:3]:
-        done = run({**guarded.urls(), **change}, *program, log_level="DEBUG")
+        done = programs.run(*program, **{**guarded.urls(), **change}, log_level="DEBUG")
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
         quiet(done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("password", ["Q7@Q7", "Q7 Q7", "Q7%20Q7", "Q7:Q7"])
-def test_a_broker_that_is_away_is_named_without_its_password(guarded: Guarded, password: str) -> None:
-    done = run({**guarded.urls(), "broker_url": f"redis://guest:{password}@127.0.0.1:1/0"}, *PROGRAMS[2])
+def test_a_broker_that_is_away_is_named_without_its_password(
+    guarded: Guarded, programs: Programs, password: str
+) -> None:
+    urls = {**guarded.urls(), "broker_url": f"redis://guest:{password}@127.0.0.1:1/0"}
+    done = programs.run(*PROGRAMS[2], **urls)
     assert done.returncode == 2
     assert "broker: cannot connect to redis://guest:**@127.0.0.1:1/" in done.stderr
     quiet(done.stderr)
 
 
-def test_help_and_settings_show_none(guarded: Guarded) -> None:
-    done = run(guarded.urls(), "-m", "scheduler.cli.main", "--help")
+def test_help_and_settings_show_none(guarded: Guarded, programs: Programs) -> None:
+    done = programs.run(COMMAND, "--help", **guarded.urls())
     assert done.returncode == 0
     settings = Settings(**guarded.urls())
     quiet(done.stdout, done.stderr, repr(settings), str(settings), settings.model_dump_json())
     for program in PROGRAMS[:3]:
-        bad = run(guarded.urls(), *program, window="0")
+        bad = programs.run(*program, **guarded.urls(), window="0")
         assert bad.returncode == 2
         assert "FLOWCERT_WINDOW: " in bad.stderr
         assert "Traceback" not in bad.stderr

@@ -19,9 +19,11 @@ from common.errors import InputError, ServerError
 from common.store.engine import open_engine
 from common.wire import PROTOCOL, QUEUE, TASK_NAME
 from migrations.schema import require_head
+from scheduler.intake.dataset import FoundClip
+from scheduler.intake.submit import submit
 from tests.crew import Crew
 from tests.relay import Relay, make_authority, serve_as
-from tests.rows import Desk
+from tests.rows import make_spec
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +117,13 @@ def test_a_database_of_another_authority_or_name_is_refused(database: str, autho
 
 
 def test_a_worker_does_its_work_by_tls_alone(
-    engine: sa.Engine, database_url: str, broker_url: str, database: str, broker: int, authority: Path, tmp_path: Path
+    engine: sa.Engine, database: str, broker: int, authority: Path, tmp_path: Path
 ) -> None:
     urls = {
         "database_url": f"postgresql://{database.format(host='localhost')}?sslmode=verify-full&sslrootcert={authority}",
         "broker_url": f"rediss://localhost:{broker}/0?ssl_ca_certs={authority}",
     }
-    Desk(engine, database_url, make_app(broker_url, task_seconds=1.0)).submit()
+    submit(engine, make_spec(), [FoundClip("walk", "/videos/a.avi")], 1000)
     with Crew(engine, urls, tmp_path) as crew:
         crew.start("worker")
         crew.start("scheduler")
