@@ -16,6 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg2.errors import DependentObjectsStillExist
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
@@ -29,8 +30,6 @@ _LOCK = 0x666C6F77
 _REMEDY = "run: flowcert db upgrade"
 #: Views that earlier versions installed and whose files are gone.
 _FORMER_VIEWS = ("video_certified_share", "video_class_bounds")
-#: PostgreSQL's code for what something else depends on.
-_DEPENDED_ON = "2BP01"
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
@@ -100,7 +99,7 @@ def _upgrade_locked(engine: Engine, *, program: bool) -> None:
     try:
         _replace_everything(engine)
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != _DEPENDED_ON:
+        if not isinstance(error.orig, DependentObjectsStillExist):
             raise
         dependent = "; ".join(error.orig.diag.message_detail.splitlines())
         raise SchemaError(
