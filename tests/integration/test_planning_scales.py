@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from common.celery_app import make_app
 from common.store.tables import Video
+from scheduler.planning import _PAGE
 from tests.rows import Desk
 
 
@@ -38,4 +39,5 @@ def test_a_round_loads_the_clips_that_it_plans(desk, engine):
     finally:
         sa.event.remove(Video, "load", note)
     ((tasks,),) = desk.rows("SELECT count(*) FROM tasks WHERE state = 'ready'")
-    assert 0 < len(loaded) <= tasks < 300
+    # They are read by the page, so that the last page may have some that get nothing.
+    assert 0 < len(loaded) < tasks + _PAGE < 300
