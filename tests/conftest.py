@@ -23,6 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from common.store.engine import open_engine
 from migrations.schema import upgrade
 from scheduler.embedded import EmbeddedStack, start_stack
+from tests.programs import Programs
 
 if TYPE_CHECKING:
     from tests.crew import Crew
@@ -144,3 +145,10 @@ def make_crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: P
     urls = {"database_url": database_url, "broker_url": broker_url}
     with ExitStack() as crews:
         yield lambda **settings: crews.enter_context(Crew(engine, urls, tmp_path, **settings))
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    """What runs scheduler, worker and command line as processes, without loading them each time."""
+    with Programs() as started:
+        yield started
