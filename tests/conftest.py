@@ -80,8 +80,13 @@ def quick_folder() -> Iterator[Path]:
     Killed processes lose nothing that a disk would have kept.
     """
     memory = Path("/dev/shm")
+    for left in memory.glob("flowcert-tests-*-*"):
+        # Of tests that were killed: what is in memory goes only when it is removed.
+        if not Path(f"/proc/{left.name.split('-')[2]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
     roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_BYTES
-    with tempfile.TemporaryDirectory(prefix="flowcert-tests-", dir=memory if roomy else None) as folder:
+    prefix = f"flowcert-tests-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=memory if roomy else None) as folder:
         yield Path(folder)
 
 
