@@ -23,6 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from common.store.engine import open_engine
 from migrations.schema import upgrade
 from scheduler.embedded import EmbeddedStack, start_stack
+from tests.programs import Programs
 
 if TYPE_CHECKING:
     from tests.crew import Crew
@@ -79,8 +80,13 @@ def quick_folder() -> Iterator[Path]:
     Killed processes lose nothing that a disk would have kept.
     """
     memory = Path("/dev/shm")
+    for left in memory.glob("flowcert-tests-*-*"):
+        # Of tests that were killed: what is in memory goes only when it is removed.
+        if not Path(f"/proc/{left.name.split('-')[2]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
     roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_BYTES
-    with tempfile.TemporaryDirectory(prefix="flowcert-tests-", dir=memory if roomy else None) as folder:
+    prefix = f"flowcert-tests-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=memory if roomy else None) as folder:
         yield Path(folder)
 
 
@@ -144,3 +150,10 @@ def make_crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: P
     urls = {"database_url": database_url, "broker_url": broker_url}
     with ExitStack() as crews:
         yield lambda **settings: crews.enter_context(Crew(engine, urls, tmp_path, **settings))
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    """What runs scheduler, worker and command line as processes, without loading them each time."""
+    with Programs() as started:
+        yield started

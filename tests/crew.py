@@ -68,7 +68,7 @@ class Crew:
         with self.engine.connect() as connection:
             return list(connection.execute(sa.text(query), parameters))
 
-    def wait(self, what: str, until: Callable[[], object], seconds: float = 60.0) -> None:
+    def wait(self, what: str, until: Callable[[], object], seconds: float = 120.0) -> None:
         """Wait until a condition holds; fails with the logs when it does not in time."""
         limit = time.monotonic() + seconds
         while not until():
@@ -76,7 +76,7 @@ class Crew:
             assert time.monotonic() < limit, f"waited {seconds} s for {what}\n{self.logs()}"
             time.sleep(0.05)
 
-    def wait_until_done(self, seconds: float = 90.0) -> None:
+    def wait_until_done(self, seconds: float = 180.0) -> None:
         """Wait until no job is running."""
         self.wait("the jobs' end", lambda: not self.rows("SELECT 1 FROM jobs WHERE status = 'running'"), seconds)
 

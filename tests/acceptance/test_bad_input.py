@@ -1,8 +1,6 @@
 """Bad clips fail alone, each with one line; a job that cannot be right is refused before it exists, in one line."""
 
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 import torch
 
 from tests.acceptance.conftest import SMALL_GAME, WEIGHTS, Home, options
+from tests.programs import Programs
 from worker.models import build, save_weights
 
 pytestmark = pytest.mark.acceptance
@@ -130,25 +129,14 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def refusals(home: Home, files: Files, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Any]]]:
-    """The refused commands of the chosen tests, two at a time: they spend their time in loading libraries."""
-    chosen = [item.callspec.params["name"] for item in request.session.items if "refusals" in item.fixturenames]
-
-    def run(name: str) -> Any:
-        fields = {**SMALL_GAME, "dataset": files["clips"], **REFUSALS[name][0]}
-        given = {key: str(value).format(folder=files["folder"]) for key, value in fields.items()}
-        return home.flowcert("submit", given.pop("dataset"), *options(given))
-
-    with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(run, name) for name in chosen}
-
-
 @pytest.mark.parametrize("name", REFUSALS)
-def test_refused_in_one_line_before_there_is_a_job(name, refusals, files, home):
-    done = refusals[name].result()
+def test_refused_in_one_line_before_there_is_a_job(name: str, programs: Programs, files: Files, home: Home) -> None:
+    changes, problem = REFUSALS[name]
+    fields = {**SMALL_GAME, "dataset": files["clips"], **changes}
+    given = {key: str(value).format(folder=files["folder"]) for key, value in fields.items()}
+    done = programs.run("scheduler.cli.main", "submit", given.pop("dataset"), *options(given), data_dir=home.folder)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: " + REFUSALS[name][1].format(folder=files["folder"]))
+    assert done.stderr.startswith("error: " + problem.format(folder=files["folder"]))
     assert done.stderr.count("\n") == 1
     # Not even the servers were started.
     assert not home.folder.exists()

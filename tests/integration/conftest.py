@@ -7,7 +7,6 @@ import pytest
 
 from scheduler.cli import main as program
 from tests.chromium import find_chromium, open_page
-from tests.programs import Programs
 
 
 @pytest.fixture
@@ -22,13 +21,6 @@ def in_process(monkeypatch, capfd):
         return status, *capfd.readouterr()
 
     return run
-
-
-@pytest.fixture(scope="session")
-def programs():
-    """Give what runs scheduler, worker and command line as processes, without loading them each time."""
-    with Programs() as started:
-        yield started
 
 
 @pytest.fixture
