@@ -19,7 +19,11 @@ def outside(path: Path, roots: Sequence[Path]) -> str | None:
         return None
     try:
         real = path.resolve()
+        # A link that is left leads to itself: Python raises no error over it any more, from 3.13 on.
+        looped = any(part.is_symlink() for part in (real, *real.parents))
         inside = any(real.is_relative_to(root.resolve()) for root in roots)
     except (OSError, RuntimeError, ValueError) as error:
         return f"cannot be followed to a file ({type(error).__name__})"
+    if looped:
+        return "cannot be followed to a file (its links lead in a circle)"
     return None if inside else "lies outside the data roots (FLOWCERT_DATA_ROOTS)"

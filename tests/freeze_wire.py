@@ -16,6 +16,8 @@ from common import wire
 from common.wire import PROTOCOL
 
 FROZEN = Path(__file__).parent / "frozen"
+#: How the pattern of a decimal number begins that some releases of pydantic add.
+_DECIMAL = "^(?!^[-+.]*$)"
 #: Documents that cross the process boundary; what they consist of is in their schemas.
 DOCUMENTS: dict[str, type[BaseModel]] = {
     document.__name__: document
@@ -108,6 +110,8 @@ def schemas() -> dict[str, Any]:
 def _bare(part: Any) -> Any:
     if isinstance(part, dict):
         explaining = {key for key in ("description", "title") if isinstance(part.get(key), str)}
+        if str(part.get("pattern")).startswith(_DECIMAL):
+            explaining.add("pattern")
         return {key: _bare(value) for key, value in part.items() if key not in explaining}
     return [_bare(value) for value in part] if isinstance(part, list) else part
 
