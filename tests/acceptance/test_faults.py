@@ -164,7 +164,9 @@ def test_a_killed_scheduler_and_a_broker_that_forgets_lose_nothing(
     assert {row.outcome for row in crew.rows("SELECT outcome FROM attempts")} == {"returned"}
 
 
-def test_a_worker_told_to_stop_hands_in_what_it_has(crew: Crew, games: list[TinyGame]) -> None:
+def test_a_worker_told_to_stop_hands_in_what_it_has(make_crew: Callable[..., Crew], games: list[TinyGame]) -> None:
+    # No lease and no task may end by itself while the worker stands still, however long that takes.
+    crew = make_crew(lease_seconds=60, beat_seconds=0.5, task_seconds=600, batch_points=1)
     jobs = begin(crew, games)
     crew.start("scheduler")
     worker = crew.start("worker")

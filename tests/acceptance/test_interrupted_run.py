@@ -91,7 +91,7 @@ def test_killed_then_stopped_then_resumed(new_home, clips, begin):
         assert time.monotonic() < deadline, f"left behind: {alive(family)}"
         time.sleep(0.1)
 
-    process, explored = start(explored + 300)
+    process, explored = start(explored + 1)
     family = descendants(process.pid)
     process.terminate()
     output, _ = process.communicate(timeout=60)
