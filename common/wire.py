@@ -7,6 +7,7 @@ no NaN, and pydantic is told to refuse both.
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -241,9 +242,7 @@ def coordinate_sizes(region_sizes: list[list[tuple[int, int]]]) -> tuple[int, ..
     coordinates = 2 * sum(regions for flow in region_sizes for _, regions in flow)
     if coordinates > MAX_TABLE_ENTRIES:
         raise InputError("features", f"gives {coordinates:,} coordinates, which are too many to explore; use fewer")
-    return tuple(
-        pixels for flow in region_sizes for pixels, regions in flow for _ in range(regions) for _axis in range(2)
-    )
+    return tuple(chain.from_iterable(repeat(pixels, 2 * regions) for flow in region_sizes for pixels, regions in flow))
 
 
 def run_lengths(sizes: list[int]) -> list[tuple[int, int]]:

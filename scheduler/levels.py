@@ -46,7 +46,8 @@ def _counter(region_sizes: Any, norm: Any, cap: int | None, radius_cost: int) ->
 
 def require_radius(game: Game, spec: JobSpec, limit: int) -> None:
     """Raise InputError when not even one step is within the radius, whose greatest cost is ``limit``."""
-    cheapest = min(game.step_cost(coordinate, 1) for coordinate in range(len(game.sizes)))
+    # In every norm, one step of the smallest coordinate costs least.
+    cheapest = game.step_cost(game.sizes.index(min(game.sizes)), 1)
     if cheapest > limit:
         raise InputError(
             "radius",

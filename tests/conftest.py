@@ -142,14 +142,16 @@ def broker_url(stack: EmbeddedStack) -> str:
 
 
 @pytest.fixture
-def make_crew(engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path) -> "Iterator[Callable[..., Crew]]":
+def make_crew(
+    engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path, programs: Programs
+) -> "Iterator[Callable[..., Crew]]":
     """Return a function that gives a crew on the test's servers with these settings; it ends with the test."""
     # Loaded late: most tests have no use for torch.
     from tests.crew import Crew
 
     urls = {"database_url": database_url, "broker_url": broker_url}
     with ExitStack() as crews:
-        yield lambda **settings: crews.enter_context(Crew(engine, urls, tmp_path, **settings))
+        yield lambda **settings: crews.enter_context(Crew(engine, urls, tmp_path, programs, **settings))
 
 
 @pytest.fixture(scope="session")

@@ -15,22 +15,23 @@ from typing import Self
 import sqlalchemy as sa
 
 from tests.harness import check_clip
+from tests.programs import ROOT, Fork, Programs, environment_of
 from tests.tiny import TinyGame
 
-ROOT = Path(__file__).resolve().parents[1]
+#: What runs here, of these sources or of a test's copy of them.
+Process = Fork | subprocess.Popen[bytes]
 
 
 class Crew:
     """Processes on one database and one broker, each leading a process group of its own; all end with the ``with``."""
 
-    def __init__(self, engine: sa.Engine, urls: dict[str, str], folder: Path, **settings: object) -> None:
-        self.engine, self.folder = engine, folder
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FLOWCERT_")}
+    def __init__(
+        self, engine: sa.Engine, urls: dict[str, str], folder: Path, programs: Programs, **settings: object
+    ) -> None:
+        self.engine, self.folder, self._programs = engine, folder, programs
         # Workers refuse a test's models otherwise; a test that is about this says what they may import.
-        settings = {"model_factories": "*", **urls, **settings}
-        given = {f"FLOWCERT_{name.upper()}": str(value) for name, value in settings.items()}
-        self._environment = {**inherited, **given, "FLOWCERT_DATA_DIR": str(folder / "data")}
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._environment = environment_of({"model_factories": "*", **urls, **settings, "data_dir": folder / "data"})
+        self._processes: list[Process] = []
 
     def __enter__(self) -> Self:
         return self
@@ -39,21 +40,26 @@ class Crew:
         for process in self._processes:
             self.kill(process)
 
-    def start(self, module: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Popen[bytes]:
+    def start(self, module: str, *arguments: object, cwd: Path = ROOT) -> Process:
         """Start ``python -m scheduler`` or ``python -m worker``, of the sources in ``cwd``."""
-        with (self.folder / f"{module}{len(self._processes)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *map(str, arguments)], env=self._environment, cwd=cwd,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+        path = self.folder / f"{module}{len(self._processes)}.log"
+        process: Process
+        if cwd == ROOT:
+            process = self._programs.start(module, *arguments, stdout=path, stderr=path, environment=self._environment)
+        else:
+            with path.open("wb") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", module, *map(str, arguments)], env=self._environment, cwd=cwd,
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
         self._processes.append(process)
         return process
 
-    def forget(self, process: subprocess.Popen[bytes]) -> None:
+    def forget(self, process: Process) -> None:
         """Expect nothing of a process any more: it refused to go on, as it was to."""
         self._processes.remove(process)
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
+    def kill(self, process: Process) -> None:
         """Kill -9 a process with all it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -19,6 +19,7 @@ from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
 from tests.crew import ROOT, Crew, check_everything, child_of
 from tests.harness import BUDGET, check_clip
+from tests.programs import Programs
 from tests.tiny import TinyGame, draw_games
 
 pytestmark = pytest.mark.acceptance
@@ -167,11 +168,11 @@ def test_a_worker_of_another_version_does_not_start_and_ends_at_an_upgrade(
 
 
 def test_without_any_broker_workers_take_what_is_announced(
-    engine: sa.Engine, database_url: str, game: TinyGame, tmp_path: Path
+    engine: sa.Engine, database_url: str, game: TinyGame, tmp_path: Path, programs: Programs
 ) -> None:
     nowhere = f"redis+socket://{tmp_path}/nowhere.sock?virtual_host=0"
     settings = {"lease_seconds": 5, "beat_seconds": 0.5, "task_points": 100}
-    with Crew(engine, {"database_url": database_url, "broker_url": nowhere}, tmp_path, **settings) as crew:
+    with Crew(engine, {"database_url": database_url, "broker_url": nowhere}, tmp_path, programs, **settings) as crew:
         job = begin(crew, game)
         crew.start("scheduler")
         worker = crew.start("worker")

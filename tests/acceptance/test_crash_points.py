@@ -60,9 +60,10 @@ def test_a_scheduler_killed_at_any_step_loses_nothing(
     jobs: dict[int, TinyGame] = {}
     crew.start("worker")
     for point in SCHEDULER_POINTS:
-        # Two jobs, so that there is more than one of everything; and a lease that has run out, so that reaping is due.
-        begin(crew, games, jobs)
-        begin(crew, games, jobs)
+        # Three jobs, of which the ghost takes a task: there is more than one of everything, and its lease runs out, so
+        # that reaping is due.
+        for _ in range(3):
+            begin(crew, games, jobs)
         assert any(ghost.claim(row.id) for row in crew.rows("SELECT id FROM tasks WHERE state = 'ready'")), point
         doomed = crew.start("tests.crashing", "scheduler", marker, point)
         crew.wait(f"death at: {point}", lambda doomed=doomed: doomed.poll() is not None)

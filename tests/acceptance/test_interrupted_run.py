@@ -10,7 +10,7 @@ from tests.acceptance.conftest import SMALL_GAME, options
 
 pytestmark = pytest.mark.acceptance
 #: A clip with an adversarial point within the radius, and one without: some three thousand points.
-COMMAND = ["--workers=2", "--class=MoveLeft", "--class=MoveUp", *options({**SMALL_GAME, "radius": 56})]
+COMMAND = ["--class=MoveLeft", "--class=MoveUp", *options({**SMALL_GAME, "radius": 56})]
 #: Slow workers with short tasks, so that something is proved before each interruption and more is left.
 SETTINGS = {"batch_points": 16, "task_seconds": 0.5, "beat_seconds": 0.5, "lease_seconds": 5}
 FINAL = ("video", "verdict", "lower_cost", "upper_cost", "fmsr_lower", "fmsr_upper", "points_explored", "clip_digest")
@@ -62,7 +62,7 @@ def begin(new_home, clips, tmp_path):
 
     def start(least: int):
         with notes.open("w") as file:
-            process = home.start("run", clips, *COMMAND, notes=file, **SETTINGS)
+            process = home.start("run", clips, "--workers=2", *COMMAND, notes=file, **SETTINGS)
         # Only then do the servers belong to the run for certain; asking them earlier could start them here.
         wait_until(lambda: "their logs are in" in notes.read_text(), process)
         with start_stack(home.folder) as stack:
@@ -104,7 +104,7 @@ def test_killed_then_stopped_then_resumed(new_home, clips, begin):
 
     undisturbed = new_home()
     for each in (home, undisturbed):
-        done = each.flowcert("run", clips, *COMMAND, **SETTINGS)
+        done = each.flowcert("run", clips, "--workers=1", *COMMAND, **SETTINGS)
         assert done.returncode == 0, done.stderr
     resumed, expected = home.rows("results"), undisturbed.rows("results")
     assert [[row[key] for key in FINAL] for row in resumed] == [[row[key] for key in FINAL] for row in expected]

@@ -16,6 +16,7 @@ from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
 from tests.crew import Crew, check_everything
 from tests.harness import BUDGET
+from tests.programs import Programs
 from tests.servers import OwnServers
 from tests.tiny import TinyGame, draw_games
 
@@ -53,14 +54,14 @@ FAULTS: dict[str, Callable[[OwnServers], None]] = {
 }
 
 
-def test_servers_that_go_away_and_come_back_lose_nothing(tmp_path: Path) -> None:
+def test_servers_that_go_away_and_come_back_lose_nothing(tmp_path: Path, programs: Programs) -> None:
     games = list(draw_games(Random(6), tmp_path, tmp_path / "cache", len(FAULTS)))
     settings = {"lease_seconds": LEASE_SECONDS, "beat_seconds": 0.5, "task_points": 50, "batch_points": 1}
     with OwnServers(tmp_path / "servers", keeping=True) as servers:
         engine = open_engine(servers.urls.database_url)
         upgrade(engine)
         urls = {"database_url": servers.urls.database_url, "broker_url": servers.urls.broker_url}
-        with Crew(engine, urls, tmp_path, **settings, max_attempts=9) as crew:
+        with Crew(engine, urls, tmp_path, programs, **settings, max_attempts=9) as crew:
             scheduler, worker = crew.start("scheduler"), crew.start("worker")
             jobs: dict[int, TinyGame] = {}
             for game, fault in zip(games, FAULTS.values(), strict=True):

@@ -20,6 +20,7 @@ from scheduler.processes import STOP_SECONDS
 from scheduler.report.rows import worker_rows
 from tests.commands import parse
 from tests.crew import ROOT, Crew
+from tests.programs import Programs
 
 pytestmark = pytest.mark.acceptance
 FOLDER = ROOT / "deploy" / "slurm"
@@ -69,14 +70,14 @@ def test_passwords_that_others_could_read_are_refused(tmp_path: Path, mode: int 
 
 
 def test_a_task_of_the_array_is_a_worker_until_slurm_ends_it(
-    engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path
+    engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path, programs: Programs
 ) -> None:
     settings, log = tmp_path / "worker.env", tmp_path / "task.log"
     settings.touch(0o600)
     settings.write_text(
         f"FLOWCERT_DATABASE_URL='{database_url}'\nFLOWCERT_BROKER_URL='{broker_url}'\nFLOWCERT_DATA_DIR={tmp_path}\n"
     )
-    with Crew(engine, {}, tmp_path) as crew, log.open("wb") as output:
+    with Crew(engine, {}, tmp_path, programs) as crew, log.open("wb") as output:
         task = subprocess.Popen(["bash", SCRIPT], env=environment(settings), stdout=output, stderr=output)
         try:
             crew.wait("the worker to join", lambda: worker_rows(engine), 60)

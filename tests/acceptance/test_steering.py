@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Callable
 from random import Random
 
@@ -12,7 +11,7 @@ import sqlalchemy as sa
 
 from scheduler.intake import FoundClip, Terms, cancel, pause, resume, submit
 from tests.acceptance.test_faults import begin, check_everything, games
-from tests.crew import Crew
+from tests.crew import Crew, Process
 from tests.harness import BUDGET, check_clip
 from tests.tiny import TinyGame
 
@@ -82,7 +81,7 @@ def test_workers_come_and_go_at_random(crew: Crew, games: list[TinyGame]) -> Non
     rng = Random(7)
     jobs = begin(crew, games)
     crew.start("scheduler")
-    workers: list[subprocess.Popen[bytes]] = []
+    workers: list[Process] = []
     for event in ("join", "join", "leave", "join", "leave"):
         if event == "join":
             workers.append(crew.start("worker"))

@@ -18,6 +18,7 @@ from tests.crew import Crew
 from tests.fuzz.mutate import mutate
 from tests.fuzz.videos import odd_video
 from tests.integration.test_permission import WEIGHTS, demo_spec
+from tests.programs import Programs
 from tests.unit.clips.conftest import mjpeg_avi
 from worker.demo.render import render_dataset
 
@@ -60,7 +61,7 @@ def spoil(folder: Path, good: bytes) -> None:
 
 @pytest.mark.timeout(200)
 def test_good_clips_beside_hostile_ones_get_the_same_bounds(
-    engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path
+    engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path, programs: Programs
 ) -> None:
     roots = [tmp_path / "alone", tmp_path / "beside"]
     for root in roots:
@@ -71,7 +72,9 @@ def test_good_clips_beside_hostile_ones_get_the_same_bounds(
     for root in roots:
         spec = demo_spec(root).model_copy(update={"gradients": 20, "radius": Decimal(96)})
         jobs.append(submit(engine, spec, find_clips(root), 200).job_id)
-    with Crew(engine, {"database_url": database_url, "broker_url": checked_url(broker_url)}, tmp_path) as crew:
+    with Crew(
+        engine, {"database_url": database_url, "broker_url": checked_url(broker_url)}, tmp_path, programs
+    ) as crew:
         crew.start("scheduler")
         worker = crew.start("worker")
         crew.wait_until_done(150)

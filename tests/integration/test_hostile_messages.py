@@ -17,6 +17,7 @@ from common.celery_app import make_app
 from common.doorbell import MOST_BYTES, RefusedMessageError, ours
 from common.wire import PROTOCOL, QUEUE, TASK_NAME, protocol_problem
 from tests.crew import Crew
+from tests.programs import Programs
 from tests.rows import Desk
 
 
@@ -105,14 +106,14 @@ def test_every_hostile_envelope_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_worker_lives_through_all_of_them(
-    engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path
+    engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path, programs: Programs
 ) -> None:
     desk = Desk(engine, database_url, make_app(broker_url, task_seconds=1.0))
     mark = tmp_path / "mark"
     messages = hostile(mark)
     socket = broker_url.removeprefix("redis+socket://").partition("?")[0]
     urls = {"database_url": database_url, "broker_url": broker_url}
-    with redis.Redis(unix_socket_path=socket) as broker, Crew(engine, urls, tmp_path, log_json=True) as crew:
+    with redis.Redis(unix_socket_path=socket) as broker, Crew(engine, urls, tmp_path, programs, log_json=True) as crew:
         worker = crew.start("worker")
         crew.wait("the worker", lambda: len(crew.rows("SELECT 1 FROM workers")) == 3)
         # Among those that wait for an acknowledgement, too: a worker puts them back when they are old.

@@ -15,6 +15,7 @@ from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
 from scheduler.loop import tick
 from tests.crew import Crew
+from tests.programs import Programs
 from tests.rows import Desk, make_spec
 from worker.demo.render import render_dataset
 from worker.models import inspect_weights
@@ -52,7 +53,7 @@ def demo_spec(root: Path) -> Any:
 
 
 def test_a_worker_gives_up_what_it_may_not_do_and_says_why(
-    engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path, root: Path
+    engine: sa.Engine, database_url: str, broker_url: str, tmp_path: Path, programs: Programs, root: Path
 ) -> None:
     clip, factory = "MoveUp/v_MoveUp_g01_c01.avi", "tests.whole_model:WholeCnnLstm"
     outside = "lies outside the data roots (FLOWCERT_DATA_ROOTS)"
@@ -72,7 +73,7 @@ def test_a_worker_gives_up_what_it_may_not_do_and_says_why(
     jobs.append(submit(engine, demo_spec(root), [FoundClip("MoveUp", str(root / clip))], 1000).job_id)
     urls = {"database_url": database_url, "broker_url": checked_url(broker_url)}
     allowed = {"data_roots": f"/nowhere:{root}", "model_factories": "tests.whole_model:Other,tests:*"}
-    with Crew(engine, urls, tmp_path, max_attempts=2, **allowed) as crew:
+    with Crew(engine, urls, tmp_path, programs, max_attempts=2, **allowed) as crew:
         crew.start("scheduler")
         worker = crew.start("worker")
         crew.wait_until_done()

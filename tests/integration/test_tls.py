@@ -22,6 +22,7 @@ from migrations.schema import require_head
 from scheduler.intake.dataset import FoundClip
 from scheduler.intake.submit import submit
 from tests.crew import Crew
+from tests.programs import Programs
 from tests.relay import Relay, make_authority, serve_as
 from tests.rows import make_spec
 
@@ -117,14 +118,14 @@ def test_a_database_of_another_authority_or_name_is_refused(database: str, autho
 
 
 def test_a_worker_does_its_work_by_tls_alone(
-    engine: sa.Engine, database: str, broker: int, authority: Path, tmp_path: Path
+    engine: sa.Engine, database: str, broker: int, authority: Path, tmp_path: Path, programs: Programs
 ) -> None:
     urls = {
         "database_url": f"postgresql://{database.format(host='localhost')}?sslmode=verify-full&sslrootcert={authority}",
         "broker_url": f"rediss://localhost:{broker}/0?ssl_ca_certs={authority}",
     }
     submit(engine, make_spec(), [FoundClip("walk", "/videos/a.avi")], 1000)
-    with Crew(engine, urls, tmp_path) as crew:
+    with Crew(engine, urls, tmp_path, programs) as crew:
         crew.start("worker")
         crew.start("scheduler")
         crew.wait_until_done()

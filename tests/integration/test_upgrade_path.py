@@ -24,6 +24,7 @@ from common.wire import RESULT_TYPES
 from migrations.schema import object_files, require_head, upgrade
 from tests.crew import Crew
 from tests.freeze_database import CLIP, FROZEN, LABEL, ROOT, client
+from tests.programs import Programs
 
 REVISIONS = sorted(path.name.removesuffix(".sql.gz").partition("-")[2] for path in FROZEN.glob("database-*.sql.gz"))
 
@@ -143,7 +144,7 @@ def test_specifications_and_results_are_still_read(old: Old) -> None:
 
 
 def test_an_interrupted_job_goes_on_and_is_run_again(
-    old: Old, ask: Callable[..., Any], broker_url: str, tmp_path: Path
+    old: Old, ask: Callable[..., Any], broker_url: str, tmp_path: Path, programs: Programs
 ) -> None:
     (end,) = old.story["ended"]
     (before,) = old.story["results"][str(old.interrupted)]
@@ -152,7 +153,7 @@ def test_an_interrupted_job_goes_on_and_is_run_again(
     if not made_on.items() <= old.story.items():
         pytest.skip(f"optical flow may be another here, on {made_on}, than where the clip was prepared")
     urls = {"database_url": old.url, "broker_url": broker_url}
-    with Crew(old.engine, urls, tmp_path, tick_seconds=0.1) as crew:
+    with Crew(old.engine, urls, tmp_path, programs, tick_seconds=0.1) as crew:
         for module in ("scheduler", "worker"):
             crew.start(module)
         crew.wait_until_done()
