@@ -23,10 +23,13 @@ Process = Fork | subprocess.Popen[bytes]
 
 
 class Crew:
-    """Processes on one database and one broker, each leading a process group of its own; all end with the ``with``."""
+    """Processes on one database and one broker, each leading a process group of its own; all end with the ``with``.
+
+    ``programs`` forks them; with None they load everything anew, and have command lines of their own.
+    """
 
     def __init__(
-        self, engine: sa.Engine, urls: dict[str, str], folder: Path, programs: Programs, **settings: object
+        self, engine: sa.Engine, urls: dict[str, str], folder: Path, programs: Programs | None, **settings: object
     ) -> None:
         self.engine, self.folder, self._programs = engine, folder, programs
         # Workers refuse a test's models otherwise; a test that is about this says what they may import.
@@ -44,7 +47,7 @@ class Crew:
         """Start ``python -m scheduler`` or ``python -m worker``, of the sources in ``cwd``."""
         path = self.folder / f"{module}{len(self._processes)}.log"
         process: Process
-        if cwd == ROOT:
+        if cwd == ROOT and self._programs is not None:
             process = self._programs.start(module, *arguments, stdout=path, stderr=path, environment=self._environment)
         else:
             with path.open("wb") as log:

@@ -33,14 +33,15 @@ BEGIN
     l_refused := ARRAY(
         SELECT DISTINCT x.job_id FROM attempts a JOIN tasks x ON x.id = a.task_id
         WHERE a.worker_id = p_worker AND a.outcome = 'refused');
-    SELECT t.state = 'ready' AND t.announced_at IS NULL AND t.job_id <> ALL (l_refused), j.priority
+    -- One that has just failed is the scheduler's to announce again, or to give up.
+    SELECT t.state = 'ready' AND t.announced_at IS NULL AND t.reason IS NULL AND t.job_id <> ALL (l_refused), j.priority
         INTO l_forgotten, l_priority
         FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE t.id = p_task;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
     IF l_forgotten THEN
-        -- It was given back since its message was sent, or lost its place to a task of higher priority.
+        -- Since its message was sent, it was handed back, or lost its place to a task of higher priority.
         l_forgotten := NOT EXISTS (
             SELECT FROM tasks t JOIN jobs j ON j.id = t.job_id
             WHERE t.state = 'ready' AND t.announced_at IS NOT NULL AND j.status = 'running'

@@ -141,7 +141,7 @@ def test_frames_of_a_failed_warp_are_not_taken_for_others() -> None:
 @pytest.fixture(scope="module")
 def games(tmp_path_factory: pytest.TempPathFactory) -> list[TinyGame]:
     folder = tmp_path_factory.mktemp("games")
-    return list(draw_games(Random(11), folder, folder / "cache", 8))
+    return list(draw_games(Random(11), folder, folder / "cache", 4))
 
 
 def on(small: type[torch.nn.Module], most: int, game: TinyGame) -> TinyGame:

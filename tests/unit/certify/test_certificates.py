@@ -1,4 +1,7 @@
-"""Nothing inside a certified ball is adversarial, and what certificates do not cover is refused in words."""
+"""Nothing inside a certified ball is adversarial, and what certificates do not cover is refused in words.
+
+``make bench-guarantees`` attacks a hundred models, with a million samples.
+"""
 
 import math
 
@@ -100,7 +103,7 @@ def worst_margin(plain, label, norm, radius, seed, many=400, steps=10):
 
 
 @pytest.mark.parametrize("norm", list(Norm))
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(15))
 def test_nothing_inside_a_certified_ball_is_adversarial(norm, seed):
     plain, label = random_case(seed)
     certificate = certified_radius(plain, label, norm, upper=math.inf)
@@ -111,7 +114,7 @@ def test_nothing_inside_a_certified_ball_is_adversarial(norm, seed):
 
 
 @pytest.mark.parametrize("norm", list(Norm))
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(9))
 def test_margin_bounds_hold_at_radii_of_any_size(norm, seed):
     plain, label = random_case(seed)
     widest = 1.0 / float((1.0 / scales(plain, norm)).max())
