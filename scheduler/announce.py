@@ -55,7 +55,8 @@ def choose(session: Session, workers: int, window: int, shares: Shares) -> list[
     leased = session.scalars(select(Task.job_id).where(Task.state == TaskState.LEASED)).all()
     announced = session.execute(select(Task.id, Task.job_id).where(ready, recent).order_by(Task.id)).all()
     places = max(workers * window - len(leased), 0)
-    waiting = _waiting(session, places, recent)
+    # A job that began to run since its priority was read has its turn in the next round.
+    waiting = {job_id: tasks for job_id, tasks in _waiting(session, places, recent).items() if job_id in priorities}
     again = session.execute(select(Task.id, Task.job_id).where(ready, recent.is_not(True), Task.attempt > 0)).all()
     under_way = Counter([*leased, *(task.job_id for task in (*announced, *again))])
     turns = shares.turns({job_id: under_way[job_id] for job_id in priorities})

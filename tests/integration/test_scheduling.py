@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import redis
@@ -16,6 +18,7 @@ from common.settings import Settings
 from common.store.tables import Video
 from common.vocab import StopReason, Verdict
 from common.wire import Claim, Explored, Outcome, WorkerInfo
+from scheduler import announce
 from scheduler.intake import FoundClip, Terms, cancel, pause, prioritise, resume, submit
 from tests.rows import Desk, attacked, honest, make_spec, prepared, witness_at
 
@@ -84,6 +87,23 @@ def test_a_higher_priority_takes_the_places_of_a_lower_one_without_more_messages
     # Each message brings its worker to the higher job, whatever task it names.
     assert [job_of(desk, desk.claim(task).task) for task in before] == [high] * 4 + [low] * 2
     assert desk.rows("SELECT DISTINCT job_id FROM tasks WHERE state = 'ready'") == [(low,)]
+
+
+def test_a_job_that_begins_in_the_midst_of_a_round_is_served_by_the_next(desk: Desk) -> None:
+    first = hand_in(desk, "first", 2)
+    begun: list[int] = []
+
+    def begin_another(old: Callable[..., Any], *args: object) -> Any:
+        begun.append(hand_in(desk, "second", 2))
+        return old(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Just after the priorities of running jobs were read.
+        patch.setattr(announce, "_waiting", partial(begin_another, announce._waiting))
+        desk.round()
+    assert {job_of(desk, task) for task in announced(desk)} == {first}
+    desk.round()
+    assert Counter(job_of(desk, task) for task in announced(desk)) == {first: 2, begun[0]: 2}
 
 
 def test_a_lower_priority_gets_what_the_higher_one_leaves(desk: Desk) -> None:
