@@ -11,16 +11,16 @@ STAMP := .venv/.installed
 PYTHON ?= .venv/bin/python
 ELSEWHERE = build/venv-$(@:test-%=%)-$(notdir $(PYTHON))
 
-# One process more than two cores: many tests wait for leases and for processes to start. conftest.py orders the files.
-SHARED := -n 3 --no-loadscope-reorder
+# Two processes more than two cores: many tests wait, for leases and for servers. conftest.py orders the files.
+SHARED := -n 4 --no-loadscope-reorder
 # What is only true of pinned packages, and of torch's build for CPUs.
 OF_PINS := --deselect tests/unit/deploy/test_image.py::test_every_package_that_pip_would_install_is_pinned_as_installed_here
 
-# Runs the tests but tests/acceptance in the target's own environment, into which pip installs with these options.
+# Runs the tests in the target's own environment, into which pip installs with these options.
 define test_elsewhere
 @if ! $(ELSEWHERE)/bin/python -m pip --version >/dev/null 2>&1; then $(PYTHON) -m venv --clear $(ELSEWHERE); fi
 $(ELSEWHERE)/bin/python -m pip install -q --disable-pip-version-check --upgrade $(1) -e '.[dev]'
-$(ELSEWHERE)/bin/python -m pytest $(SHARED) $(OF_PINS) tests/unit tests/property tests/dashboards tests/integration
+$(ELSEWHERE)/bin/python -m pytest $(SHARED) $(OF_PINS)
 endef
 
 ##@ See it work
@@ -45,15 +45,15 @@ lint: venv docs ## check style, types, import contracts, that migrations and tab
 docs: venv ## build the documents as a site, whose links all lead somewhere; it goes to build/site
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
-##@ Check what it runs on: minutes, and an environment of its own below build
+##@ Check what it runs on: a quarter of an hour, and an environment of its own below build
 
-test-lowest: venv ## run most tests with the oldest dependencies that pyproject.toml allows
+test-lowest: venv ## run every test with the oldest dependencies that pyproject.toml allows
 	$(call test_elsewhere,-c constraints-lowest.txt)
 
-test-newest: venv ## run most tests with the newest dependencies that pyproject.toml allows
+test-newest: venv ## run every test with the newest dependencies that pyproject.toml allows
 	$(call test_elsewhere,--upgrade-strategy eager)
 
-test-python: venv ## run most tests with another Python: make test-python PYTHON=python3.13
+test-python: venv ## run every test with another Python: make test-python PYTHON=python3.13
 	$(call test_elsewhere,-c constraints.txt)
 
 ##@ Measure

@@ -35,7 +35,7 @@ pytest.register_assert_rewrite("tests.harness", "tests.crew")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEMPLATE = "flowcert_template"
-#: What the largest test databases of three processes take together, and more.
+#: What the largest test databases of four processes take together, and more.
 ROOM_BYTES = 8 * 2**30
 #: Tests that wait longest begin, and the shortest fill up the end.
 FIRST, LAST = "tests/acceptance/", "tests/unit/"
