@@ -6,6 +6,8 @@ files, not against whoever can exchange them inside a root (docs/security.md).
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,12 +20,17 @@ def outside(path: Path, roots: Sequence[Path]) -> str | None:
     if not roots:
         return None
     try:
-        real = path.resolve()
-        # A link that is left leads to itself: Python raises no error over it any more, from 3.13 on.
-        looped = any(part.is_symlink() for part in (real, *real.parents))
+        real = follow(path)
         inside = any(real.is_relative_to(root.resolve()) for root in roots)
     except (OSError, RuntimeError, ValueError) as error:
         return f"cannot be followed to a file ({type(error).__name__})"
-    if looped:
-        return "cannot be followed to a file (its links lead in a circle)"
     return None if inside else "lies outside the data roots (FLOWCERT_DATA_ROOTS)"
+
+
+def follow(path: Path) -> Path:
+    """Follow links and ``..`` to the file, or to where it would be; OSError or RuntimeError for links in a circle."""
+    real = path.resolve()
+    # A link that is left leads to itself: Python raises no error over it any more, from 3.13 on.
+    if any(part.is_symlink() for part in (real, *real.parents)):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return real

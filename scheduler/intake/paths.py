@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from common.confine import follow
 from common.errors import InputError
 from common.printable import brief, is_printable
 
@@ -24,7 +25,7 @@ def user_path(given: str | Path, where: str, base: Path | None = None) -> Path:
 def real_path(path: Path, where: str) -> Path:
     """Follow a path's links; raises InputError at ``where`` when they lead round in a circle."""
     try:
-        return path.resolve()
+        return follow(path)
     except (OSError, RuntimeError) as error:
         raise InputError(where, f"{path} cannot be followed to a file; its links lead round in a circle") from error
 
