@@ -7,7 +7,6 @@ files, not against whoever can exchange them inside a root (docs/security.md).
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,14 +22,19 @@ def outside(path: Path, roots: Sequence[Path]) -> str | None:
         real = follow(path)
         inside = any(real.is_relative_to(root.resolve()) for root in roots)
     except (OSError, RuntimeError, ValueError) as error:
-        return f"cannot be followed to a file ({type(error).__name__})"
+        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        return f"cannot be followed to a file ({why})"
     return None if inside else "lies outside the data roots (FLOWCERT_DATA_ROOTS)"
 
 
 def follow(path: Path) -> Path:
-    """Follow links and ``..`` to the file, or to where it would be; OSError or RuntimeError for links in a circle."""
-    real = path.resolve()
-    # A link that is left leads to itself: Python raises no error over it any more, from 3.13 on.
-    if any(part.is_symlink() for part in (real, *real.parents)):
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    """Follow links and ``..`` to the file, or to where it would be; raises OSError for links that lead in a circle."""
+    try:
+        real = path.resolve()
+        # From Python 3.13 on, what leads in a circle is left as a link.
+        looped = any(part.is_symlink() for part in (real, *real.parents))
+    except RuntimeError:
+        looped = True
+    if looped:
+        raise OSError(errno.ELOOP, "its links lead in a circle", str(path))
     return real

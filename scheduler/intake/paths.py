@@ -26,7 +26,7 @@ def real_path(path: Path, where: str) -> Path:
     """Follow a path's links; raises InputError at ``where`` when they lead round in a circle."""
     try:
         return follow(path)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         raise InputError(where, f"{path} cannot be followed to a file; its links lead round in a circle") from error
 
 

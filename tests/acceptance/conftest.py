@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 from common.store.engine import open_engine
 from scheduler.embedded import start_stack
+from tests.programs import ROOT, environment_of
 from worker.demo.render import render_dataset
 
-ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "worker" / "demo" / "weights.safetensors"
 #: A small game on rendered clips. One move of a whole 32x32 frame costs 32 px, so there are at most two (45.3 px).
 SMALL_GAME = {"model": "cnn_lstm", "weights": WEIGHTS, "features": "global", "norm": "L2", "tau": 1, "radius": 46}
@@ -53,7 +53,7 @@ class Home:
             stdout=subprocess.PIPE,
             stderr=notes,
             text=True,
-            env=self._environment(settings),
+            env=environment_of({"data_dir": self.folder, **settings}),
         )
 
     def flowcert(self, *arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -77,11 +77,6 @@ class Home:
                     return [dict(row) for row in connection.execute(sa.text(statement)).mappings()]
             finally:
                 engine.dispose()
-
-    def _environment(self, settings: dict[str, object]) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FLOWCERT_")}
-        given = {f"FLOWCERT_{name.upper()}": str(value) for name, value in settings.items()}
-        return {**inherited, "FLOWCERT_DATA_DIR": str(self.folder), **given}
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from common.errors import InputError
 from common.settings import Settings
 from tests.acceptance.conftest import ROOT, Home
 from tests.blocks import RUN, SHOWN, Block, blocks_of
+from tests.programs import environment_of
 from worker.bench import Workbench
 from worker.clip import PreparedClip
 from worker.factorised import FactorisedEvaluator
@@ -77,8 +78,7 @@ def reader(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Reader:
     # The folder as it is named, since Python finds a virtual environment by its own path.
     (clone / ".venv").symlink_to(Path(sys.executable).parent.parent)
     (clone / "build").mkdir()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FLOWCERT_")}
-    return Reader(clone, {**inherited, "FLOWCERT_DATA_DIR": str(home.folder)})
+    return Reader(clone, environment_of({"data_dir": home.folder}))
 
 
 def paste_all(reader: Reader, document: Path, **urls: str) -> list[str]:
