@@ -66,6 +66,17 @@ def test_a_claim_carries_what_its_kind_of_task_needs(desk: Desk) -> None:
     assert (third.subtree().prefix, third.subtree().first, third.subtree().last) == ((), 0, 10)
 
 
+def test_a_task_that_has_just_failed_waits_for_the_scheduler(desk: Desk) -> None:
+    desk.submit()
+    desk.round()
+    claim = desk.claim()
+    desk.ann.give_up(claim, "not to be had", final=False)
+    # A second message of the same task may be under way.
+    assert desk.ann.claim(claim.task) is None
+    desk.round()
+    assert desk.claim(claim.task).attempt == 2
+
+
 def test_stale_messages_find_nothing_to_claim(desk: Desk) -> None:
     desk.submit()
     desk.round()
